@@ -20,7 +20,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_done(struct buf *b);
-#define cleanup_buf __attribute__((cleanup(buf_done)))
+#define cleanup_buf __attribute__((__cleanup__(buf_done))) /* whether or not cleanup.h is here */
 
 /* Each returns 0, -E2BIG when the limit would be passed, or -ENOMEM; then b is unchanged. */
 int buf_add(struct buf *b, const void *p, size_t n);

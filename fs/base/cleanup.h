@@ -26,7 +26,8 @@
 
 /* Defines fnp(), the cleanup function of a pointer type whose ending function is fn(). */
 #define CLEANUP_DEFINE(type, fn)                                  \
-	static inline __attribute__((unused)) void fn##p(type *p) \
+	static inline __attribute__((unused)) void fn##p(         \
+		type *p) /* NOLINT(bugprone-macro-parentheses) */ \
 	{                                                         \
 		int saved_errno = errno;                          \
 		if (*p != NULL)                                   \

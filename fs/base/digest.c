@@ -109,6 +109,16 @@ void hasher_final(struct hasher *h, struct digest *ret)
 	hasher_reset(h);
 }
 
+int hasher_peek(const struct hasher *h, struct digest *ret)
+{
+	EVP_MD_CTX *copy = EVP_MD_CTX_new();
+	int ok = copy != NULL && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 &&
+		 EVP_DigestFinal_ex(copy, ret->bytes, NULL) == 1;
+
+	EVP_MD_CTX_free(copy);
+	return ok ? 0 : -ENOMEM;
+}
+
 struct hasher *hasher_free(struct hasher *h)
 {
 	if (h != NULL)

@@ -61,6 +61,8 @@ int hasher_new(struct hasher **ret);
 void hasher_update(struct hasher *h, const void *p, size_t n);
 /* The digest of everything so far; the hasher is reset to empty. */
 void hasher_final(struct hasher *h, struct digest *ret);
+/* The same without the reset: h goes on. Returns 0 or -ENOMEM. */
+int hasher_peek(const struct hasher *h, struct digest *ret);
 void hasher_reset(struct hasher *h);
 struct hasher *hasher_free(struct hasher *h);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/dir.h"
 
 ssize_t fd_read_full(int fd, void *p, size_t n)
 {
@@ -179,7 +180,7 @@ int fd_is_locked(int fd)
 static int remove_tree(int dir_fd, const char *name, int depth)
 {
 	cleanup_dir DIR *dir = NULL;
-	cleanup_fd int fd = -1;
+	struct dirent *e;
 
 	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -191,30 +192,17 @@ static int remove_tree(int dir_fd, const char *name, int depth)
 		return -errno;
 	if (depth == 0)
 		return -ELOOP;
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	dir = fdopendir(fd);
+	dir = dir_open(dir_fd, name);
 	if (dir == NULL)
-		return -errno;
-	(void)steal_fd(fd);
-	for (;;) {
-		struct dirent *e;
-		int r;
+		return errno == ENOENT ? 0 : -errno;
+	while ((e = dir_next(dir)) != NULL) {
+		int r = remove_tree(dirfd(dir), e->d_name, depth - 1);
 
-		errno = 0;
-		e = readdir(dir); /* NOLINT(concurrency-mt-unsafe): this DIR is ours alone */
-		if (e == NULL) {
-			if (errno != 0)
-				return -errno;
-			break;
-		}
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		r = remove_tree(dirfd(dir), e->d_name, depth - 1);
 		if (r < 0)
 			return r;
 	}
+	if (errno != 0)
+		return -errno;
 	if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;

@@ -16,9 +16,15 @@
  * A side file that is missing or garbled never wedges a ref. (lock and failed are ours, the rest
  * is containerd's or DESIGN's.)
  *
- * Order of a commit: data synced and 0444 -> named by link(2) (an existing name is success:
- * same digest, same bytes; but see ingest_commit) -> blobs/sha256 synced -> ingest
- * directory removed -> ingest synced -> success. The first failed fsync fails the commit.
+ * Order of a commit: data 0444 and synced -> named by renameat2(RENAME_NOREPLACE), or link(2)
+ * where the file system has no such rename (an existing name is success: same digest, same bytes;
+ * but see ingest_commit) -> blobs/sha256 synced -> ingest directory removed -> success. The first
+ * failed fsync fails the commit; data that failed to sync is never committed nor resumed from.
+ *
+ * The removal is not synced: power loss may bring the directory of a finished ingest back, which
+ * then has no data, or data that is a second name of a blob (0444, two links). That is no ingest:
+ * listings skip it, ingest_open() starts it over without touching those bytes,
+ * ingest_sweep() removes it.
  *
  * The SHA-256 follows the contiguous front of the data in a thread of its own (front_hasher.h);
  * what was written over after it was hashed is hashed again at commit.
@@ -68,7 +74,13 @@ const char *ingest_ref(const struct ingest *i);
 uint64_t ingest_size(struct ingest *i); /* bytes of data now */
 int ingest_data_fd(struct ingest *i);	/* O_RDWR, borrowed; for reading only */
 
-/* Expectations; persisted. total 0: unknown. */
+/* Its directory, borrowed: for side files of the holder's own. "chunks" goes when data is reset. */
+int ingest_dir_fd(struct ingest *i);
+
+/*
+ * Expectations; persisted (beyond power loss once ingest_sync() was called). total 0: unknown; d
+ * NULL: none but what the ref names. -EROFS after a commit, or from the file system.
+ */
 int ingest_set_total(struct ingest *i, uint64_t total, struct err *err);
 int ingest_set_expected(struct ingest *i, const struct digest *d, struct err *err);
 uint64_t ingest_total(struct ingest *i);
@@ -80,10 +92,10 @@ bool ingest_expected(struct ingest *i, struct digest *ret);
  */
 int ingest_write(struct ingest *i, const void *p, size_t n, uint64_t offset);
 
-/* ftruncate(2) the data, shorter or longer. */
+/* ftruncate(2) the data, shorter or longer; no write may be under way across size. */
 int ingest_truncate(struct ingest *i, uint64_t size);
 
-/* fsync the data; 0 or a negative errno. */
+/* fsync the data, and the side files that make it resumable; 0 or a negative errno. */
 int ingest_sync(struct ingest *i);
 
 /*
