@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define cleanup(fn) __attribute__((cleanup(fn)))
+#define cleanup(fn) __attribute__((__cleanup__(fn)))
 #define cleanup_free cleanup(cleanup_freep)
 #define cleanup_fd cleanup(cleanup_closep)
 #define cleanup_dir cleanup(cleanup_closedirp)

@@ -1,0 +1,186 @@
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define DEFAULT_READ_TIMEOUT_MS 60000
+
+enum { OPT_SOURCE = 256, OPT_VERIFY, OPT_STATUS, OPT_NO_PASSTHROUGH, OPT_READ_TIMEOUT };
+
+static const struct option longs[] = {
+	{"source", required_argument, NULL, OPT_SOURCE},
+	{"verify", required_argument, NULL, OPT_VERIFY},
+	{"read-timeout", required_argument, NULL, OPT_READ_TIMEOUT},
+	{"no-passthrough", no_argument, NULL, OPT_NO_PASSTHROUGH},
+	{"status", no_argument, NULL, OPT_STATUS},
+	{"foreground", no_argument, NULL, 'f'},
+	{"debug", no_argument, NULL, 'd'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{0},
+};
+
+void config_print_help(void)
+{
+	(void)printf(
+		"usage: contentfs [options] ROOT MOUNTPOINT\n"
+		"       contentfs --status MOUNTPOINT\n"
+		"\n"
+		"Mount the content store in directory ROOT (made when absent) on MOUNTPOINT:\n"
+		"  blobs/sha256/<hex>   read-only blobs, fetched on first read where a source has "
+		"them\n"
+		"  ingest/<ref>         write a file here; close() verifies and commits it\n"
+		"  active               what is in progress\n"
+		"\n"
+		"Options:\n"
+		"  --source HOST/REPOSITORY  fetch blobs that are not local from here "
+		"(repeatable;\n"
+		"                            plain http for localhost)\n"
+		"  --verify strict|at-eof    strict (default): no byte before it is verified; "
+		"at-eof: a\n"
+		"                            sequential reader overlaps with the download, the "
+		"tail waits\n"
+		"  --read-timeout DURATION   deadline of a read that must fetch (default 60s)\n"
+		"  --no-passthrough          read through the page cache even where the kernel "
+		"could\n"
+		"                            read the backing files directly\n"
+		"  -o OPTION[,OPTION...]     mount options: ro, allow_other, ...\n"
+		"  -f, --foreground          stay in front, log to stderr\n"
+		"  -d, --debug               debug log, print every request (implies -f)\n"
+		"  --status                  tell how a mounted store does\n"
+		"  -h, --help                this help\n"
+		"  -V, --version             print the version\n"
+		"\n"
+		"Unmount with fusermount3 -u MOUNTPOINT, umount, or SIGTERM.\n");
+}
+
+__attribute__((format(printf, 1, 2))) static int wrong(const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)fputs("contentfs: ", stderr);
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputs(" (see contentfs --help)\n", stderr);
+	return -EINVAL;
+}
+
+static bool has_option(const char *list, const char *name)
+{
+	size_t n = strlen(name);
+
+	while (list != NULL) {
+		if (strncmp(list, name, n) == 0 && (list[n] == '\0' || list[n] == ','))
+			return true;
+		list = strchr(list, ',');
+		list = list != NULL ? list + 1 : NULL;
+	}
+	return false;
+}
+
+static int add_options(struct config *c, const char *list)
+{
+	size_t n = strlen(c->options);
+	int r = snprintf(c->options + n, sizeof(c->options) - n, "%s%s", n > 0 ? "," : "", list);
+
+	if (r < 0 || (size_t)r >= sizeof(c->options) - n)
+		return wrong("-o: too many mount options");
+	if (has_option(list, "ro"))
+		c->read_only = true;
+	return 0;
+}
+
+static int take_option(struct config *c, int o, const char *arg)
+{
+	uint64_t ns;
+
+	switch (o) {
+	case OPT_SOURCE:
+		if (c->n_sources == CONFIG_SOURCES_MAX)
+			return wrong("--source: at most %d", CONFIG_SOURCES_MAX);
+		c->sources[c->n_sources++] = arg;
+		return 0;
+	case OPT_VERIFY:
+		if (strcmp(arg, "strict") != 0 && strcmp(arg, "at-eof") != 0)
+			return wrong("--verify: \"%s\" is neither strict nor at-eof", arg);
+		c->verify_at_eof = strcmp(arg, "at-eof") == 0;
+		return 0;
+	case OPT_READ_TIMEOUT:
+		if (clock_parse_duration(arg, &ns) < 0 || ns < 1000000)
+			return wrong("--read-timeout: \"%s\" is no duration such as 30s or 2m",
+				     arg);
+		c->read_timeout_ms = ns / 1000000;
+		return 0;
+	case OPT_NO_PASSTHROUGH:
+		c->passthrough = false;
+		return 0;
+	case OPT_STATUS:
+		c->action = CONFIG_STATUS;
+		return 0;
+	case 'o':
+		return add_options(c, arg);
+	case 'f':
+		c->foreground = true;
+		return 0;
+	case 'd':
+		c->debug = c->foreground = true;
+		return 0;
+	case 'h':
+		c->action = CONFIG_HELP;
+		return 0;
+	case 'V':
+		c->action = CONFIG_VERSION;
+		return 0;
+	default:
+		return -EINVAL; /* getopt_long has said why */
+	}
+}
+
+static int take_arguments(struct config *c, int argc, char **argv)
+{
+	switch (c->action) {
+	case CONFIG_STATUS:
+		if (argc != 1)
+			return wrong("--status takes one MOUNTPOINT");
+		c->mountpoint = argv[0];
+		return 0;
+	case CONFIG_MOUNT:
+		if (argc < 2)
+			return wrong("ROOT and MOUNTPOINT are needed");
+		if (argc > 2)
+			return wrong("unexpected argument \"%s\"", argv[2]);
+		c->root = argv[0];
+		c->mountpoint = argv[1];
+		return 0;
+	case CONFIG_HELP:
+	case CONFIG_VERSION:
+		break;
+	}
+	return 0;
+}
+
+int config_parse(int argc, char **argv, struct config *ret)
+{
+	struct config c = {.action = CONFIG_MOUNT,
+			   .passthrough = true,
+			   .read_timeout_ms = DEFAULT_READ_TIMEOUT_MS};
+	int o;
+
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */
+	while ((o = getopt_long(argc, argv, "o:fdhV", longs, NULL)) != -1) {
+		int r = take_option(&c, o, optarg);
+
+		if (r < 0)
+			return r;
+	}
+	if (take_arguments(&c, argc - optind, argv + optind) < 0)
+		return -EINVAL;
+	*ret = c;
+	return 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * The command line of contentfs.
+ *
+ * Threads: main only. Strings point into argv.
+ */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_SOURCES_MAX 32
+
+struct config {
+	enum { CONFIG_MOUNT, CONFIG_STATUS, CONFIG_HELP, CONFIG_VERSION } action;
+	const char *root;
+	const char *mountpoint;
+	const char *sources[CONFIG_SOURCES_MAX]; /* HOST/REPOSITORY, in order */
+	size_t n_sources;
+	uint64_t read_timeout_ms; /* a read of a remote blob fails after it */
+	bool foreground;
+	bool debug;
+	bool passthrough;
+	bool verify_at_eof;
+	bool read_only;
+	char options[1024]; /* for libfuse, comma separated */
+};
+
+/* Returns 0, or -EINVAL after one line on stderr. */
+int config_parse(int argc, char **argv, struct config *ret);
+
+/* The text of --help on stdout. */
+void config_print_help(void);
+
+#endif

@@ -1,0 +1,141 @@
+/* contentfs: the only place that knows everything. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/xattr.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "daemon/background.h"
+#include "daemon/config.h"
+#include "mount/mount.h"
+
+struct daemon {
+	struct config config;
+	char *mountpoint; /* absolute: a daemon has left the directory that it was started in */
+	struct store *store;
+	struct blob_source *source; /* NULL: local blobs only */
+	struct mount *mount;
+};
+
+static int fail(const char *what, const struct err *err, int r)
+{
+	(void)fprintf(stderr, "contentfs: %s%s%s\n", what, what[0] != '\0' ? ": " : "",
+		      err_text(err, r));
+	return EXIT_FAILURE;
+}
+
+static int print_status(const char *mountpoint)
+{
+	char text[65536];
+	ssize_t n = getxattr(mountpoint, MOUNT_STATUS_XATTR, text, sizeof(text));
+
+	if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) {
+		(void)fprintf(stderr, "contentfs: %s: no mounted store\n", mountpoint);
+		return EXIT_FAILURE;
+	}
+	if (n < 0) {
+		(void)fprintf(stderr, "contentfs: %s: %s\n", mountpoint, err_describe(errno));
+		return EXIT_FAILURE;
+	}
+	return fwrite(text, 1, (size_t)n, stdout) == (size_t)n && fflush(stdout) == 0
+		       ? EXIT_SUCCESS
+		       : EXIT_FAILURE;
+}
+
+/* One descriptor for each open blob: as many as we may have. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void ready(void *arg)
+{
+	struct daemon *d = arg;
+
+	background_ready();
+	log_info("mount", "root=\"%s\" mountpoint=\"%s\" reads=%s", store_root(d->store),
+		 d->mountpoint, mount_read_mode(d->mount));
+}
+
+static int serve(struct daemon *d)
+{
+	struct mount_config config = {
+		.store = d->store,
+		.source = d->source,
+		.passthrough = d->config.passthrough,
+		.read_only = d->config.read_only,
+		.debug = d->config.debug,
+		.options = d->config.options,
+		.ready = ready,
+		.ready_arg = d,
+	};
+	struct err err;
+	int r = mount_new(&config, &d->mount, &err);
+
+	if (r == 0)
+		r = mount_attach(d->mount, d->mountpoint, &err);
+	if (r < 0)
+		return fail("", &err, r);
+	r = mount_run(d->mount, /* handle_signals= */ true);
+	if (r < 0)
+		log_err("mount", "session ended: %s", err_describe(-r));
+	else
+		log_info("mount", "ended mountpoint=\"%s\"", d->mountpoint);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(struct daemon *d)
+{
+	struct err err;
+	int status, r;
+
+	d->mountpoint = realpath(d->config.mountpoint, NULL);
+	if (d->mountpoint == NULL) {
+		(void)err_errno(&err, errno, "mount point %s", d->config.mountpoint);
+		return fail("", &err, -err.code);
+	}
+	r = background_start(d->config.foreground);
+	if (r < 0)
+		return fail("go to the background", NULL, r);
+	raise_descriptor_limit();
+	r = store_open(d->config.root, STORE_CREATE, &d->store, &err);
+	if (r < 0)
+		return fail("", &err, r);
+	status = serve(d);
+	d->mount = mount_free(d->mount);
+	d->store = store_close(d->store);
+	free(d->mountpoint);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d;
+
+	log_init("contentfs");
+	if (config_parse(argc, argv, &d.config) < 0)
+		return EXIT_FAILURE;
+	if (d.config.debug)
+		log_set_level(LOG_LEVEL_DEBUG);
+	switch (d.config.action) {
+	case CONFIG_HELP:
+		config_print_help();
+		break;
+	case CONFIG_VERSION:
+		(void)printf("contentfs version %s\n", CONTENTFS_VERSION);
+		break;
+	case CONFIG_STATUS:
+		return print_status(d.config.mountpoint);
+	case CONFIG_MOUNT:
+		return run(&d);
+	}
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,462 @@
+/* /blobs/sha256: the directory and its lookups. Open blobs are blob_io.c's. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "mount/private.h"
+#include "store/blob.h"
+
+#define PENDING_TTL 1.0 /* seconds: how much of it is here changes */
+#define BATCH_ROWS 256
+
+static void entry_of(struct mount *m, uint32_t node, const struct stat *st, bool pending,
+		     struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){
+		.ino = INO_KIND_BLOB | node,
+		.generation = 1,
+		.attr = *st,
+		.attr_timeout = pending ? PENDING_TTL : m->blob_ttl,
+		.entry_timeout = pending ? PENDING_TTL : m->blob_ttl,
+	};
+}
+
+static void complete_attr(const struct digest *d, struct stat *st)
+{
+	st->st_ino = digest_ino(d);
+	st->st_mode = S_IFREG | 0444;
+	st->st_nlink = 1;
+}
+
+static void pending_attr(const struct mount *m, const struct digest *d,
+			 const struct blob_info *info, struct stat *st)
+{
+	*st = (struct stat){
+		.st_size = (off_t)info->size,
+		.st_blocks = (blkcnt_t)((info->local + 511) / 512),
+		.st_blksize = 4096,
+		.st_uid = m->root.st_uid,
+		.st_gid = m->root.st_gid,
+		.st_mtim = m->root.st_mtim,
+		.st_atim = m->root.st_mtim,
+		.st_ctim = m->root.st_mtim,
+	};
+	complete_attr(d, st);
+}
+
+/* What is known without asking anybody: 0 and *ret_pending, or -ENOENT. */
+static int local_attr(struct mount *m, const struct digest *d, struct stat *st, bool *ret_pending)
+{
+	struct blob_info info = {0};
+	int r = blob_stat(m->store, d, st);
+
+	if (r == 0) {
+		complete_attr(d, st);
+		*ret_pending = false;
+		return 0;
+	}
+	if (r != -ENOENT || m->source == NULL)
+		return r;
+	r = m->source->ops->describe(m->source, d, &info);
+	if (r < 0)
+		return r;
+	pending_attr(m, d, &info, st);
+	*ret_pending = true;
+	return 0;
+}
+
+static void reply_entry(fuse_req_t req, const struct digest *d, const struct stat *st, bool pending)
+{
+	struct mount *m = mount_of(req);
+	uint32_t node = blob_table_ref(m->blobs, d, pending);
+	struct fuse_entry_param e;
+
+	if (node == 0) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	entry_of(m, node, st, pending, &e);
+	if (fuse_reply_entry(req, &e) < 0)
+		blob_table_forget(m->blobs, node, 1); /* interrupted: the kernel has not counted */
+}
+
+/* A lookup that a source answers. Two owners: the asker until it has asked, and done(). */
+struct remote_lookup {
+	struct blob_wait wait;
+	struct mount *m;
+	fuse_req_t req;
+	struct digest digest;
+	atomic_int refs;
+	atomic_bool interrupted;
+};
+
+static void remote_lookup_unref(struct remote_lookup *l)
+{
+	if (atomic_fetch_sub(&l->refs, 1) == 1)
+		free(l);
+}
+
+static void remote_lookup_interrupt(fuse_req_t req, void *data)
+{
+	struct remote_lookup *l = data;
+
+	(void)req;
+	atomic_store(&l->interrupted, true);
+	l->m->source->ops->cancel(l->m->source, &l->wait);
+}
+
+static void remote_lookup_done(struct blob_wait *w, int r, const struct err *err)
+{
+	struct remote_lookup *l = list_entry(w, struct remote_lookup, wait);
+	bool pending = true;
+	struct stat st;
+
+	/* Waits for an interrupt being delivered, so that it does not meet a freed l. */
+	fuse_req_interrupt_func(l->req, NULL, NULL);
+	if (r == 0 && blob_stat(l->m->store, &l->digest, &st) == 0) {
+		complete_attr(&l->digest, &st); /* it came while we asked */
+		pending = false;
+	} else if (r == 0) {
+		pending_attr(l->m, &l->digest, &w->info, &st);
+	}
+	if (r == 0) {
+		reply_entry(l->req, &l->digest, &st, pending);
+	} else {
+		log_debug("lookup", "%s: %s", digest_text(&l->digest).s, err_text(err, r));
+		fuse_reply_err(l->req, errno_for_kernel(r));
+	}
+	remote_lookup_unref(l);
+}
+
+static void start_remote_lookup(fuse_req_t req, const struct digest *d)
+{
+	struct mount *m = mount_of(req);
+	struct remote_lookup *l = calloc(1, sizeof(*l));
+
+	if (l == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	l->m = m;
+	l->req = req;
+	l->digest = *d;
+	l->wait.done = remote_lookup_done;
+	l->wait.fd = -1;
+	atomic_init(&l->refs, 2);
+	atomic_fetch_add(&m->n.lookups_remote, 1);
+	fuse_req_interrupt_func(req, remote_lookup_interrupt, l);
+	m->source->ops->lookup(m->source, d, &l->wait);
+	/* req may be gone from here. An interrupt that came before lookup() knew of l: again. */
+	if (atomic_load(&l->interrupted))
+		m->source->ops->cancel(m->source, &l->wait);
+	remote_lookup_unref(l);
+}
+
+void blobs_lookup(fuse_req_t req, const char *name)
+{
+	struct mount *m = mount_of(req);
+	struct digest d;
+	struct stat st;
+	bool pending;
+	int r;
+
+	if (digest_parse_hex(name, &d) < 0) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	r = local_attr(m, &d, &st, &pending);
+	if (r == 0)
+		reply_entry(req, &d, &st, pending);
+	else if (r == -ENOENT && m->source != NULL)
+		start_remote_lookup(req, &d);
+	else
+		fuse_reply_err(req, errno_for_kernel(r));
+}
+
+void blob_getattr(fuse_req_t req, fuse_ino_t ino)
+{
+	struct mount *m = mount_of(req);
+	struct digest d;
+	struct stat st;
+	bool pending;
+	int r = -ESTALE;
+
+	if (blob_table_get(m->blobs, (uint32_t)ino, &d, &pending))
+		r = local_attr(m, &d, &st, &pending);
+	if (r < 0)
+		fuse_reply_err(req, errno_for_kernel(r));
+	else
+		fuse_reply_attr(req, &st, pending ? PENDING_TTL : m->blob_ttl);
+}
+
+/*
+ * An open directory. Offsets are entry numbers: 0 ".", 1 "..", then what is on disk, then
+ * what is known but not here. Entries on disk are taken in batches sorted by inode, since stat(2)
+ * in that order reads a cold inode table once, front to back.
+ */
+struct batch_row {
+	struct digest digest;
+	ino_t ino;
+};
+
+struct blob_dir {
+	DIR *dir;
+	uint64_t batch_first; /* the entry number of rows[0] */
+	size_t n_rows;
+	bool at_end; /* no entry on disk behind rows */
+	struct batch_row rows[BATCH_ROWS];
+	struct pending_row {
+		struct digest digest;
+		struct blob_info info;
+	} * pending;
+	size_t n_pending, cap_pending;
+};
+
+static struct blob_dir *blob_dir_free(struct blob_dir *h)
+{
+	if (h == NULL)
+		return NULL;
+	if (h->dir != NULL)
+		(void)closedir(h->dir);
+	free(h->pending);
+	free(h);
+	return NULL;
+}
+CLEANUP_DEFINE(struct blob_dir *, blob_dir_free);
+
+static int add_pending(void *arg, const struct digest *d, const struct blob_info *info)
+{
+	struct blob_dir *h = arg;
+
+	if (h->n_pending == h->cap_pending) {
+		size_t cap = h->cap_pending > 0 ? h->cap_pending * 2 : 64;
+		struct pending_row *rows = realloc(h->pending, cap * sizeof(*rows));
+
+		if (rows == NULL)
+			return -ENOMEM;
+		h->pending = rows;
+		h->cap_pending = cap;
+	}
+	h->pending[h->n_pending++] = (struct pending_row){.digest = *d, .info = *info};
+	return 0;
+}
+
+static int by_inode(const void *a, const void *b)
+{
+	ino_t x = ((const struct batch_row *)a)->ino, y = ((const struct batch_row *)b)->ino;
+
+	return x < y ? -1 : x > y;
+}
+
+static void next_batch(struct blob_dir *h)
+{
+	h->batch_first += h->n_rows;
+	h->n_rows = 0;
+	while (h->n_rows < BATCH_ROWS && !h->at_end) {
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the kernel serialises one directory */
+		const struct dirent *e = h->dir != NULL ? readdir(h->dir) : NULL;
+		struct batch_row *row = &h->rows[h->n_rows];
+
+		if (e == NULL)
+			h->at_end = true;
+		else if ((e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
+			 digest_parse_hex(e->d_name, &row->digest) == 0) {
+			row->ino = e->d_ino;
+			h->n_rows++;
+		}
+	}
+	qsort(h->rows, h->n_rows, sizeof(h->rows[0]), by_inode);
+}
+
+static void seek_to(struct blob_dir *h, uint64_t off)
+{
+	if (off < h->batch_first) {
+		if (h->dir != NULL)
+			rewinddir(h->dir);
+		h->batch_first = 2;
+		h->n_rows = 0;
+		h->at_end = h->dir == NULL;
+	}
+	while (off >= h->batch_first + h->n_rows && !h->at_end)
+		next_batch(h);
+}
+
+void blobs_opendir(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	cleanup(blob_dir_freep) struct blob_dir *h = calloc(1, sizeof(*h));
+	int fd = -1, r = h == NULL ? -ENOMEM : 0;
+
+	if (r == 0 && store_blobs_fd(m->store) >= 0) {
+		fd = openat(store_blobs_fd(m->store), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		h->dir = fd >= 0 ? fdopendir(fd) : NULL;
+		if (h->dir == NULL) {
+			r = -errno;
+			if (fd >= 0)
+				(void)close(fd);
+		}
+	}
+	if (r == 0 && m->source != NULL)
+		r = m->source->ops->known(m->source, add_pending, h);
+	if (r < 0) {
+		fuse_reply_err(req, errno_for_kernel(r));
+		return;
+	}
+	h->batch_first = 2;
+	h->at_end = h->dir == NULL;
+	fi->fh = (uintptr_t)h;
+	if (fuse_reply_open(req, fi) == 0)
+		(void)steal_ptr(h);
+}
+
+void blobs_releasedir(fuse_req_t req, struct fuse_file_info *fi)
+{
+	(void)blob_dir_free((struct blob_dir *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+struct reply {
+	fuse_req_t req;
+	char *buf;
+	size_t used, size;
+	bool plus, full;
+};
+
+/* Add one entry; sets full when it does not fit. st NULL: a dot, which is never looked up. */
+static void add_entry(struct mount *m, struct reply *out, const char *name, const struct digest *d,
+		      const struct stat *st, bool pending, uint64_t next)
+{
+	struct fuse_entry_param e = {.attr = {.st_ino = INO_SHA256, .st_mode = S_IFDIR}};
+	uint32_t node = 0;
+	size_t n;
+
+	if (d == NULL || !out->plus) {
+		if (d != NULL) {
+			e.attr.st_ino = digest_ino(d);
+			e.attr.st_mode = S_IFREG;
+		}
+		n = out->plus
+			    ? fuse_add_direntry_plus(out->req, out->buf + out->used,
+						     out->size - out->used, name, &e, (off_t)next)
+			    : fuse_add_direntry(out->req, out->buf + out->used,
+						out->size - out->used, name, &e.attr, (off_t)next);
+	} else {
+		node = blob_table_ref(m->blobs, d, pending); /* 0: an entry without a lookup */
+		entry_of(m, node, st, pending, &e);
+		if (node == 0)
+			e.ino = 0;
+		n = fuse_add_direntry_plus(out->req, out->buf + out->used, out->size - out->used,
+					   name, &e, (off_t)next);
+	}
+	if (n > out->size - out->used) {
+		out->full = true;
+		if (node != 0)
+			blob_table_forget(m->blobs, node, 1);
+		return;
+	}
+	out->used += n;
+}
+
+static void add_row(struct mount *m, struct blob_dir *h, struct reply *out, uint64_t off)
+{
+	const struct batch_row *row = &h->rows[off - h->batch_first];
+	char name[DIGEST_HEX_LEN + 1];
+	struct stat st = {0};
+
+	if (out->plus) {
+		if (blob_stat(m->store, &row->digest, &st) < 0)
+			return; /* deleted meanwhile, or no regular file */
+		complete_attr(&row->digest, &st);
+	}
+	digest_hex(&row->digest, name);
+	add_entry(m, out, name, &row->digest, &st, false, off + 1);
+}
+
+static void add_pending_row(struct mount *m, struct blob_dir *h, struct reply *out, uint64_t off)
+{
+	const struct pending_row *row = &h->pending[off - h->batch_first - h->n_rows];
+	char name[DIGEST_HEX_LEN + 1];
+	struct stat st;
+
+	pending_attr(m, &row->digest, &row->info, &st);
+	digest_hex(&row->digest, name);
+	add_entry(m, out, name, &row->digest, &st, true, off + 1);
+}
+
+void blobs_readdir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
+{
+	struct mount *m = mount_of(req);
+	struct blob_dir *h = (struct blob_dir *)(uintptr_t)fi->fh;
+	struct reply out = {.req = req, .size = size, .plus = plus, .buf = malloc(size)};
+
+	if (out.buf == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	for (uint64_t at = (uint64_t)off; !out.full; at++) {
+		if (at < 2) {
+			add_entry(m, &out, at == 0 ? "." : "..", NULL, NULL, false, at + 1);
+			continue;
+		}
+		seek_to(h, at);
+		if (at < h->batch_first + h->n_rows)
+			add_row(m, h, &out, at);
+		else if (at < h->batch_first + h->n_rows + h->n_pending)
+			add_pending_row(m, h, &out, at);
+		else
+			break;
+	}
+	fuse_reply_buf(req, out.buf, out.used);
+	free(out.buf);
+}
+
+static void unlink_job(struct job *j)
+{
+	struct digest *d = j->arg;
+	struct blob_info info;
+	int r = blob_delete(j->m->store, d);
+
+	if (r == -ENOENT && j->m->source != NULL &&
+	    j->m->source->ops->describe(j->m->source, d, &info) == 0)
+		r = -EPERM; /* it is not here: there is nothing to remove */
+	free(d);
+	fuse_reply_err(j->req, errno_for_kernel(r));
+}
+
+void blobs_unlink(fuse_req_t req, const char *name)
+{
+	struct digest *d = malloc(sizeof(*d));
+
+	if (d == NULL || digest_parse_hex(name, d) < 0) {
+		fuse_reply_err(req, d == NULL ? ENOMEM : ENOENT);
+		free(d);
+		return;
+	}
+	job_start(req, unlink_job, d);
+}
+
+static void invalidate(struct mount *m, const struct digest *d)
+{
+	char name[DIGEST_HEX_LEN + 1];
+
+	digest_hex(d, name);
+	(void)fuse_lowlevel_notify_inval_entry(m->session, INO_SHA256, name, DIGEST_HEX_LEN);
+}
+
+void blobs_appeared(struct mount *m, const struct digest *d)
+{
+	if (blob_table_has(m->blobs, d, true))
+		invalidate(m, d); /* the next lookup finds the complete node */
+	if (m->source != NULL)
+		m->source->ops->committed(m->source, d);
+}
+
+void blobs_gone(struct mount *m, const struct digest *d)
+{
+	if (blob_table_has(m->blobs, d, false))
+		invalidate(m, d);
+}
