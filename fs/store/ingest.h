@@ -146,4 +146,20 @@ int ingest_stat(struct store *s, const char *ref, struct ingest_status *ret);
  */
 int ingest_walk(struct store *s, int (*fn)(void *arg, const struct ingest_status *st), void *arg);
 
+/*
+ * Remove every ingest that nobody holds and that was updated before before_ns (wall clock); with
+ * dry_run only tell. fn gets each one, before it goes; it returns 0 to go on, any other value ends
+ * the walk and is returned.
+ */
+int ingest_expire(struct store *s, int64_t before_ns, bool dry_run,
+		  int (*fn)(void *arg, const struct ingest_status *st), void *arg);
+
+/*
+ * Remove what no ref leads to, is held by nobody and has not changed since before_ns: what an
+ * interrupted removal or power loss left of finished ingests, directories whose ref cannot be
+ * read. fn gets the name below ingest/ of each; as for ingest_expire().
+ */
+int ingest_sweep(struct store *s, int64_t before_ns, bool dry_run,
+		 int (*fn)(void *arg, const char *name), void *arg);
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * The commands of dist, one file each (cmd_<name>.c); main.c has the table.
+ * The commands of dist, one file each (cmd_<name>.c); main.c has the table with their help.
  */
 #ifndef DIST_DIST_H
 #define DIST_DIST_H
@@ -7,5 +7,14 @@
 #include "cli/cli.h"
 
 #define DIST_DEFAULT_ROOT ".content"
+
+int cmd_ingest(const struct cli_program *p, int argc, char **argv);
+int cmd_active(const struct cli_program *p, int argc, char **argv);
+int cmd_list(const struct cli_program *p, int argc, char **argv);
+int cmd_path(const struct cli_program *p, int argc, char **argv);
+int cmd_delete(const struct cli_program *p, int argc, char **argv);
+int cmd_abort(const struct cli_program *p, int argc, char **argv);
+int cmd_clean(const struct cli_program *p, int argc, char **argv);
+int cmd_verify(const struct cli_program *p, int argc, char **argv);
 
 #endif

@@ -1,6 +1,86 @@
 #include "dist/dist.h"
 
+#define OPT_ROOT                                                                            \
+	"  --root DIR               the store (default $CONTAINERD_DIST_CONTENT_STORE, or " \
+	".content)\n"
+#define OPT_JSON "  --json                   print JSON\n"
+
 static const struct cli_command commands[] = {
+	{
+		.name = "ingest",
+		.args = "[options] [KEY]",
+		.summary = "Take standard input into the store, verified, under the ref KEY.",
+		.options = OPT_ROOT
+		"  -p, --path DIR           the same\n"
+		"  --expected-size N        fail unless there are N bytes\n"
+		"  --expected-digest D      fail unless they hash to D; stdin is not read when D "
+		"is\n"
+		"                           in the store already; stands for KEY when that is left "
+		"out\n"
+		"  --resume                 stdin continues what an earlier ingest left\n"
+		"  --wait DURATION          wait that long for a KEY that somebody else is "
+		"writing\n"
+		"  --timeout DURATION       give up after that (default "
+		"$CONTAINERD_FETCH_TIMEOUT)\n",
+		.run = cmd_ingest,
+	},
+	{
+		.name = "active",
+		.args = "[options]",
+		.summary = "List what is on its way into the store.",
+		.options = OPT_ROOT "  --wide                   REF SIZE TOTAL AGE STATE\n" OPT_JSON
+				    "  -t, --timeout DURATION   accepted and ignored\n",
+		.run = cmd_active,
+	},
+	{
+		.name = "path",
+		.args = "[options] DIGEST...",
+		.summary = "Print where blobs lie on the disk.",
+		.options = OPT_ROOT "  -q, --quiet              print the path alone\n" OPT_JSON,
+		.run = cmd_path,
+	},
+	{
+		.name = "delete",
+		.aliases = "del,remove,rm",
+		.args = "[options] DIGEST...",
+		.summary = "Remove blobs, print the digest of each.",
+		.options = OPT_ROOT,
+		.run = cmd_delete,
+	},
+	{
+		.name = "list",
+		.aliases = "ls",
+		.args = "[options] [PREFIX...]",
+		.summary =
+			"List the blobs of the store, or those whose digest begins with a PREFIX.",
+		.options = OPT_ROOT "  -q, --quiet              print the digest alone\n" OPT_JSON,
+		.run = cmd_list,
+	},
+	{
+		.name = "verify",
+		.args = "[options] [DIGEST...]",
+		.summary =
+			"Hash blobs again as they lie on the disk, print those that are damaged.",
+		.options = OPT_ROOT
+		"  --quarantine             move damaged ones to DIR/quarantine/sha256\n" OPT_JSON,
+		.run = cmd_verify,
+	},
+	{
+		.name = "abort",
+		.args = "[options] REF...",
+		.summary = "Forget ingests that nobody is writing, with their bytes.",
+		.options = OPT_ROOT,
+		.run = cmd_abort,
+	},
+	{
+		.name = "clean",
+		.args = "[options]",
+		.summary = "Forget every ingest that has been left alone for long.",
+		.options = OPT_ROOT
+		"  --older-than AGE         for that long, e.g. 90m, 12h, 7d (default 24h)\n"
+		"  --dry-run                only print what would go\n",
+		.run = cmd_clean,
+	},
 	{0},
 };
 
