@@ -1,17 +1,15 @@
 /* /blobs/sha256: the directory and its lookups. Open blobs are blob_io.c's. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "mount/blob_dir.h"
 #include "mount/private.h"
 #include "store/blob.h"
 
 #define PENDING_TTL 1.0 /* seconds: how much of it is here changes */
-#define BATCH_ROWS 256
 
 static void entry_of(struct mount *m, uint32_t node, const struct stat *st, bool pending,
 		     struct fuse_entry_param *e)
@@ -195,20 +193,10 @@ void blob_getattr(fuse_req_t req, fuse_ino_t ino)
 
 /*
  * An open directory. Offsets are entry numbers: 0 ".", 1 "..", then what is on disk, then
- * what is known but not here. Entries on disk are taken in batches sorted by inode, since stat(2)
- * in that order reads a cold inode table once, front to back.
+ * what is known but not here.
  */
-struct batch_row {
-	struct digest digest;
-	ino_t ino;
-};
-
-struct blob_dir {
-	DIR *dir;
-	uint64_t batch_first; /* the entry number of rows[0] */
-	size_t n_rows;
-	bool at_end; /* no entry on disk behind rows */
-	struct batch_row rows[BATCH_ROWS];
+struct listing {
+	struct blob_dir *dir;
 	struct pending_row {
 		struct digest digest;
 		struct blob_info info;
@@ -216,106 +204,54 @@ struct blob_dir {
 	size_t n_pending, cap_pending;
 };
 
-static struct blob_dir *blob_dir_free(struct blob_dir *h)
+static struct listing *listing_free(struct listing *l)
 {
-	if (h == NULL)
+	if (l == NULL)
 		return NULL;
-	if (h->dir != NULL)
-		(void)closedir(h->dir);
-	free(h->pending);
-	free(h);
+	(void)blob_dir_free(l->dir);
+	free(l->pending);
+	free(l);
 	return NULL;
 }
-CLEANUP_DEFINE(struct blob_dir *, blob_dir_free);
+CLEANUP_DEFINE(struct listing *, listing_free);
 
 static int add_pending(void *arg, const struct digest *d, const struct blob_info *info)
 {
-	struct blob_dir *h = arg;
+	struct listing *l = arg;
 
-	if (h->n_pending == h->cap_pending) {
-		size_t cap = h->cap_pending > 0 ? h->cap_pending * 2 : 64;
-		struct pending_row *rows = realloc(h->pending, cap * sizeof(*rows));
+	if (l->n_pending == l->cap_pending) {
+		size_t cap = l->cap_pending > 0 ? l->cap_pending * 2 : 64;
+		struct pending_row *rows = realloc(l->pending, cap * sizeof(*rows));
 
 		if (rows == NULL)
 			return -ENOMEM;
-		h->pending = rows;
-		h->cap_pending = cap;
+		l->pending = rows;
+		l->cap_pending = cap;
 	}
-	h->pending[h->n_pending++] = (struct pending_row){.digest = *d, .info = *info};
+	l->pending[l->n_pending++] = (struct pending_row){.digest = *d, .info = *info};
 	return 0;
-}
-
-static int by_inode(const void *a, const void *b)
-{
-	ino_t x = ((const struct batch_row *)a)->ino, y = ((const struct batch_row *)b)->ino;
-
-	return x < y ? -1 : x > y;
-}
-
-static void next_batch(struct blob_dir *h)
-{
-	h->batch_first += h->n_rows;
-	h->n_rows = 0;
-	while (h->n_rows < BATCH_ROWS && !h->at_end) {
-		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the kernel serialises one directory */
-		const struct dirent *e = h->dir != NULL ? readdir(h->dir) : NULL;
-		struct batch_row *row = &h->rows[h->n_rows];
-
-		if (e == NULL)
-			h->at_end = true;
-		else if ((e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
-			 digest_parse_hex(e->d_name, &row->digest) == 0) {
-			row->ino = e->d_ino;
-			h->n_rows++;
-		}
-	}
-	qsort(h->rows, h->n_rows, sizeof(h->rows[0]), by_inode);
-}
-
-static void seek_to(struct blob_dir *h, uint64_t off)
-{
-	if (off < h->batch_first) {
-		if (h->dir != NULL)
-			rewinddir(h->dir);
-		h->batch_first = 2;
-		h->n_rows = 0;
-		h->at_end = h->dir == NULL;
-	}
-	while (off >= h->batch_first + h->n_rows && !h->at_end)
-		next_batch(h);
 }
 
 void blobs_opendir(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
-	cleanup(blob_dir_freep) struct blob_dir *h = calloc(1, sizeof(*h));
-	int fd = -1, r = h == NULL ? -ENOMEM : 0;
+	cleanup(listing_freep) struct listing *l = calloc(1, sizeof(*l));
+	int r = l == NULL ? -ENOMEM : blob_dir_new(m->store, m->work, &l->dir);
 
-	if (r == 0 && store_blobs_fd(m->store) >= 0) {
-		fd = openat(store_blobs_fd(m->store), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		h->dir = fd >= 0 ? fdopendir(fd) : NULL;
-		if (h->dir == NULL) {
-			r = -errno;
-			if (fd >= 0)
-				(void)close(fd);
-		}
-	}
 	if (r == 0 && m->source != NULL)
-		r = m->source->ops->known(m->source, add_pending, h);
+		r = m->source->ops->known(m->source, add_pending, l);
 	if (r < 0) {
 		fuse_reply_err(req, errno_for_kernel(r));
 		return;
 	}
-	h->batch_first = 2;
-	h->at_end = h->dir == NULL;
-	fi->fh = (uintptr_t)h;
+	fi->fh = (uintptr_t)l;
 	if (fuse_reply_open(req, fi) == 0)
-		(void)steal_ptr(h);
+		(void)steal_ptr(l);
 }
 
 void blobs_releasedir(fuse_req_t req, struct fuse_file_info *fi)
 {
-	(void)blob_dir_free((struct blob_dir *)(uintptr_t)fi->fh);
+	(void)listing_free((struct listing *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -361,36 +297,34 @@ static void add_entry(struct mount *m, struct reply *out, const char *name, cons
 	out->used += n;
 }
 
-static void add_row(struct mount *m, struct blob_dir *h, struct reply *out, uint64_t off)
+static void add_row(struct mount *m, const struct blob_dir_row *row, struct reply *out,
+		    uint64_t next)
 {
-	const struct batch_row *row = &h->rows[off - h->batch_first];
 	char name[DIGEST_HEX_LEN + 1];
-	struct stat st = {0};
+	struct stat st = row->st;
 
-	if (out->plus) {
-		if (blob_stat(m->store, &row->digest, &st) < 0)
-			return; /* deleted meanwhile, or no regular file */
-		complete_attr(&row->digest, &st);
-	}
+	if (row->gone)
+		return;
+	complete_attr(&row->digest, &st);
 	digest_hex(&row->digest, name);
-	add_entry(m, out, name, &row->digest, &st, false, off + 1);
+	add_entry(m, out, name, &row->digest, &st, false, next);
 }
 
-static void add_pending_row(struct mount *m, struct blob_dir *h, struct reply *out, uint64_t off)
+static void add_pending_row(struct mount *m, const struct pending_row *row, struct reply *out,
+			    uint64_t next)
 {
-	const struct pending_row *row = &h->pending[off - h->batch_first - h->n_rows];
 	char name[DIGEST_HEX_LEN + 1];
 	struct stat st;
 
 	pending_attr(m, &row->digest, &row->info, &st);
 	digest_hex(&row->digest, name);
-	add_entry(m, out, name, &row->digest, &st, true, off + 1);
+	add_entry(m, out, name, &row->digest, &st, true, next);
 }
 
 void blobs_readdir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
 	struct mount *m = mount_of(req);
-	struct blob_dir *h = (struct blob_dir *)(uintptr_t)fi->fh;
+	struct listing *l = (struct listing *)(uintptr_t)fi->fh;
 	struct reply out = {.req = req, .size = size, .plus = plus, .buf = malloc(size)};
 
 	if (out.buf == NULL) {
@@ -398,15 +332,18 @@ void blobs_readdir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info
 		return;
 	}
 	for (uint64_t at = (uint64_t)off; !out.full; at++) {
+		const struct blob_dir_row *row;
+		uint64_t rows = 0;
+
 		if (at < 2) {
 			add_entry(m, &out, at == 0 ? "." : "..", NULL, NULL, false, at + 1);
 			continue;
 		}
-		seek_to(h, at);
-		if (at < h->batch_first + h->n_rows)
-			add_row(m, h, &out, at);
-		else if (at < h->batch_first + h->n_rows + h->n_pending)
-			add_pending_row(m, h, &out, at);
+		row = blob_dir_row(l->dir, at - 2, plus, &rows);
+		if (row != NULL)
+			add_row(m, row, &out, at + 1);
+		else if (at - 2 - rows < l->n_pending)
+			add_pending_row(m, &l->pending[at - 2 - rows], &out, at + 1);
 		else
 			break;
 	}
