@@ -31,6 +31,6 @@ int hex_decode(const char *s, void *out, size_t n)
 		if (digit_value(s[i]) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		p[i] = (unsigned char)(digit_value(s[2 * i]) << 4 | digit_value(s[2 * i + 1]));
+		p[i] = (unsigned char)(digit_value(s[2 * i]) * 16 + digit_value(s[2 * i + 1]));
 	return 0;
 }

@@ -18,10 +18,12 @@ struct list {
 };
 
 #define list_entry(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+/* NOLINTBEGIN(bugprone-macro-parentheses): n is declared here */
 #define list_for_each(n, head) for (struct list *n = (head)->next; n != (head); n = n->next)
 #define list_for_each_safe(n, head)                                           \
 	for (struct list *n = (head)->next, *n##_next = n->next; n != (head); \
 	     n = n##_next, n##_next = n->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void list_init(struct list *l)
 {

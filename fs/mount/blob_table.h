@@ -32,8 +32,8 @@ bool blob_table_get(struct blob_table *t, uint32_t node, struct digest *ret, boo
 /* Whether the kernel knows that node of d. */
 bool blob_table_has(struct blob_table *t, const struct digest *d, bool pending);
 
-/* Take back n lookups; the node is gone with the last one. */
-void blob_table_forget(struct blob_table *t, uint32_t node, uint64_t n);
+/* Take back count lookups of node n; the node is gone with the last one. */
+void blob_table_forget(struct blob_table *t, uint32_t n, uint64_t count);
 
 uint32_t blob_table_count(struct blob_table *t);
 

@@ -62,7 +62,7 @@ static struct node *find_locked(struct ref_tree *t, const char *ref, bool is_dir
 	if (n > INGEST_REF_MAX + 1)
 		return NULL;
 	key[0] = is_dir ? 'd' : 'f';
-	memcpy(key + 1, ref, n);
+	memcpy(key + 1, ref, n); /* NOLINT(bugprone-not-null-terminated-result): bytes */
 	return map_get(&t->by_key, key, n + 1);
 }
 

@@ -144,7 +144,7 @@ static void reply_entry(fuse_req_t req, int r, const struct fuse_entry_param *e)
 void refs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mount *m = mount_of(req);
-	struct fuse_entry_param e;
+	struct fuse_entry_param e = {0};
 	struct ref_info dir, ref;
 	struct stat st;
 	int r = resolve_dir(m, parent, name, &dir);
@@ -233,7 +233,7 @@ void refs_setattr(fuse_req_t req, fuse_ino_t ino, const struct stat *attr, int t
 void refs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct mount *m = mount_of(req);
-	struct fuse_entry_param e;
+	struct fuse_entry_param e = {0};
 	struct ref_info dir;
 	struct stat st;
 	int r = resolve_dir(m, parent, name, &dir);
@@ -287,7 +287,7 @@ static void unlink_job(struct job *j)
 static void mknod_job(struct job *j)
 {
 	struct ref_info *info = j->arg;
-	struct fuse_entry_param e;
+	struct fuse_entry_param e = {0};
 	struct ingest *i = NULL;
 	int r = ingest_open(j->m->store, info->ref, INGEST_CREATE | INGEST_EXCL, &i, NULL);
 
