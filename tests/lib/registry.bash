@@ -1,0 +1,46 @@
+# A real registry on loopback, and a real image in it.
+#
+#   start_registry           $REGISTRY is localhost:PORT, its data under $T/registry
+#   stop_registry
+#   make_image NAME          an image of several gzip layers, pushed to $REGISTRY/NAME:latest;
+#                            $MANIFEST is the hex digest of its manifest, $LAYERS those of its layers
+#
+# shellcheck shell=bash disable=SC2034
+
+load ../lib/common
+
+start_registry() {
+	local config=$T/registry.yml
+	mkdir -p "$T/registry"
+	cat >"$config" <<-YML
+		version: 0.1
+		log: {level: info, accesslog: {disabled: false}}
+		storage:
+		  filesystem: {rootdirectory: $T/registry}
+		  delete: {enabled: true}
+		http: {addr: "127.0.0.1:${1:-0}"}
+	YML
+	: >"$T/registry.log"
+	docker-registry serve "$config" >"$T/registry.log" 2>&1 </dev/null 3>&- &
+	REGISTRY_PID=$!
+	track_pid "$REGISTRY_PID"
+	poll_until 30 grep -q 'listening on' "$T/registry.log"
+	REGISTRY=localhost:$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$T/registry.log" |
+		head -n1)
+	poll_until 30 curl -fsS -o /dev/null "http://$REGISTRY/v2/"
+}
+
+stop_registry() {
+	end_pid "$REGISTRY_PID"
+}
+
+make_image() {
+	"$REPO/scripts/make-image" "$T/image-$$" >/dev/null
+	skopeo --insecure-policy copy -q --dest-tls-verify=false "oci:$T/image-$$:latest" \
+		"docker://$REGISTRY/$1:latest"
+	MANIFEST=$(jq -r '.manifests[0].digest' "$T/image-$$/index.json")
+	MANIFEST=${MANIFEST#sha256:}
+	mapfile -t LAYERS < <(jq -r '.layers[].digest' "$T/image-$$/blobs/sha256/$MANIFEST" |
+		cut -d: -f2)
+	rm -rf "$T/image-$$"
+}
