@@ -28,8 +28,10 @@ struct ingest_file {
 	struct holders holders; /* protected by lock, like all below */
 	bool dirty;		/* there is something that no verdict has been given on */
 	bool killed;		/* the last flush came from a process that a signal ended */
-	int verdict;		/* 0 or negative errno */
-	struct err why;		/* of the verdict */
+	int write_error;	/* of a write that nobody has repeated; what is here is not all */
+	uint64_t write_error_at;
+	int verdict;	/* 0 or negative errno */
+	struct err why; /* of the verdict */
 };
 
 int ingest_file_open(struct store *s, const char *ref, int flags, uint64_t ino, pid_t opener,
@@ -126,6 +128,22 @@ static int begin_change(struct ingest_file *f)
 	}
 }
 
+/*
+ * A writer that was told ENOSPC closes the file next: what is there must stay for a resume, not
+ * become a blob. Who writes again where it failed has carried on.
+ */
+static void note_write(struct ingest_file *f, int r, uint64_t offset, size_t n)
+{
+	(void)pthread_mutex_lock(&f->lock);
+	if (r < 0 && (f->write_error == 0 || offset < f->write_error_at)) {
+		f->write_error = r;
+		f->write_error_at = offset;
+	} else if (r == 0 && offset <= f->write_error_at && f->write_error_at - offset < n) {
+		f->write_error = 0;
+	}
+	(void)pthread_mutex_unlock(&f->lock);
+}
+
 int ingest_file_write(struct ingest_file *f, pid_t writer, const void *p, size_t n, uint64_t offset,
 		      bool append)
 {
@@ -141,6 +159,7 @@ int ingest_file_write(struct ingest_file *f, pid_t writer, const void *p, size_t
 		offset = ingest_size(f->in);
 	(void)pthread_mutex_unlock(&f->lock);
 	r = ingest_write(f->in, p, n, offset);
+	note_write(f, r, offset, n);
 	(void)pthread_rwlock_unlock(&f->io);
 	return r;
 }
@@ -167,11 +186,12 @@ int ingest_file_truncate(struct ingest_file *f, uint64_t size)
 	if (r < 0)
 		return r;
 	r = ingest_truncate(f->in, size);
-	if (was_committed) {
-		(void)pthread_mutex_lock(&f->lock);
+	(void)pthread_mutex_lock(&f->lock);
+	if (was_committed)
 		f->dirty = true;
-		(void)pthread_mutex_unlock(&f->lock);
-	}
+	if (r == 0 && size <= f->write_error_at)
+		f->write_error = 0;
+	(void)pthread_mutex_unlock(&f->lock);
 	(void)pthread_rwlock_unlock(&f->io);
 	return r;
 }
@@ -247,6 +267,9 @@ int ingest_file_flush(struct ingest_file *f, pid_t flusher, bool *ret_committed,
 	if (others || f->killed) {
 		dirty = false;
 		r = 0;
+	} else if (f->write_error < 0) {
+		dirty = false;
+		r = err_errno(err, -f->write_error, "a write failed, kept for a resume");
 	}
 	if (f->in == NULL) {
 		dirty = false;
@@ -266,7 +289,7 @@ int ingest_file_release(struct ingest_file *f, bool *ret_committed, struct diges
 
 	*ret_committed = false;
 	(void)pthread_rwlock_wrlock(&f->io);
-	if (f->in != NULL && f->dirty && !f->killed)
+	if (f->in != NULL && f->dirty && !f->killed && f->write_error == 0)
 		r = commit_locked(f, ret_committed, ret, err);
 	f->in = ingest_close(f->in);
 	(void)pthread_rwlock_unlock(&f->io);

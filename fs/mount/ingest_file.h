@@ -8,6 +8,8 @@
  * - The verdict is given by the flush of the last descriptor (holders.h): the ingest is
  *   committed then, and a failed verification is that close()'s error. It is given once: later
  *   flushes repeat it until something is written again.
+ * - After a write that failed (ENOSPC) and was not repeated, close() fails with the same error: the
+ *   bytes stay, to be resumed.
  * - A flush by a process that a signal ends is no close(): the bytes stay, to be resumed.
  * - A file that was only touched (opened without O_TRUNC or O_EXCL, or by O_NONBLOCK as touch and
  *   truncate do, and never written) stays an idle ingest; an empty file that cp or a shell's
