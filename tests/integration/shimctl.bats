@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
 # shimctl against a shim without containers: what it prints, joins and returns. No root, no runtime.
+#
+# shellcheck disable=SC2016 # what is in single quotes is for the shell in the container
 
 load ../lib/common
 
@@ -61,7 +63,7 @@ called() {
 	[ "$status" -eq 0 ]
 	[ "$output" = "container deleted and returned exit status 7" ]
 	shimctl exit
-	wait_for $SHIM_PID
+	wait_for "$SHIM_PID"
 }
 
 @test "events are lines, or objects with --json" {

@@ -106,7 +106,7 @@ int attach_begin(struct attach *a, struct rpc_client *client, struct fifos *fifo
 	(void)sigemptyset(&mask);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		(void)sigaddset(&mask, signals[i]);
-	(void)sigprocmask(SIG_BLOCK, &mask, &a->old_mask);
+	(void)pthread_sigmask(SIG_BLOCK, &mask, &a->old_mask);
 	a->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (a->signal_fd < 0)
 		return err_errno(err, errno, "make a signalfd");
@@ -129,7 +129,7 @@ void attach_end(struct attach *a)
 		return;
 	(void)close(a->signal_fd);
 	a->signal_fd = -1;
-	(void)sigprocmask(SIG_SETMASK, &a->old_mask, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &a->old_mask, NULL);
 }
 
 /* ---- copying ---- */

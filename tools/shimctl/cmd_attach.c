@@ -35,7 +35,7 @@ static int attach_process(struct rpc_client *c, uint32_t pid, int *ret_status, s
 	struct attach at;
 	int r = inspect(c, &a, err);
 
-	if (r < 0)
+	if (a == NULL)
 		return r;
 	fifos_init(&f);
 	process = find_process(a, pid);
@@ -44,7 +44,7 @@ static int attach_process(struct rpc_client *c, uint32_t pid, int *ret_status, s
 	else
 		r = fifos_open(&f, process->stdin, process->stdout, process->stderr,
 			       process->terminal, err);
-	if (r == 0) {
+	if (r == 0 && process != NULL) {
 		r = attach_begin(&at, c, &f, process->pid, err);
 		if (r == 0)
 			r = attach_run(&at, ret_status, err);

@@ -201,7 +201,7 @@ int cmd_delete(const struct cli_program *p, int argc, char **argv)
 		r = shim_call(c, "Delete", &q.base, SHIM_DESCRIPTOR(delete_response),
 			      CALL_TIMEOUT_MS, &m, &err);
 	(void)rpc_client_close(c);
-	if (r < 0)
+	if (m == NULL)
 		return shim_fail(p, "delete", &err, r);
 	printf("container deleted and returned exit status %" PRIu32 "\n",
 	       ((SHIM(DeleteResponse) *)m)->exit_status);

@@ -169,7 +169,7 @@ int cmd_wait(const struct cli_program *p, int argc, char **argv)
 		r = shim_call(c, "Wait", &q.base, SHIM_DESCRIPTOR(wait_response),
 			      /* timeout_ms= */ 0, &m, &err);
 	(void)rpc_client_close(c);
-	if (r < 0)
+	if (m == NULL)
 		return shim_fail(p, "wait", &err, r);
 	a = (SHIM(WaitResponse) *)m;
 	if (a->lost)

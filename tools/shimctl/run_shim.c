@@ -260,7 +260,7 @@ int run_shim_start(const char *dir, const char *program, pid_t *ret_pid, struct 
 {
 	uint64_t until_ms = clock_mono_ms() + START_MS;
 	char path[4200];
-	pid_t pid;
+	pid_t pid = -1;
 	int r = spawn(dir, program, &pid);
 
 	if (r < 0)
