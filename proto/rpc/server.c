@@ -49,8 +49,19 @@ void server_wake_at(struct rpc_server *s, uint64_t then_ms)
 
 static void pump_kicked(struct rpc_server *s)
 {
-	while (!list_empty(&s->kicked))
-		(void)server_conn_pump(list_entry(s->kicked.next, struct rpc_conn, kicked));
+	struct list now;
+
+	/* Who is kicked meanwhile waits for the next round: the rest of the program wants a turn.
+	 */
+	list_init(&now);
+	while (!list_empty(&s->kicked)) {
+		struct list *n = s->kicked.next;
+
+		list_del(n);
+		list_add_tail(&now, n);
+	}
+	while (!list_empty(&now))
+		(void)server_conn_pump(list_entry(now.next, struct rpc_conn, kicked));
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -11,6 +11,7 @@
 enum {
 	READ_BYTES = 16 << 10,
 	MAX_READS = 8,	      /* of one connection in a row: the others want a turn */
+	MAX_TURNS = 32,	      /* of writing and calling back: a stream may have no end */
 	OUT_BYTES = 32 << 10, /* gathered for one write */
 };
 
@@ -81,16 +82,19 @@ static void read_in(struct rpc_conn *c)
 bool server_conn_pump(struct rpc_conn *c)
 {
 	struct rpc_server *s = c->server;
-	bool drained;
+	bool again = true, drained;
 
 	list_del(&c->kicked);
 	c->pumping = true;
-	do {
+	for (int i = 0; i < MAX_TURNS && again; i++) {
 		flush(c);
-	} while (h2_server_dispatch(c->h2));
+		again = h2_server_dispatch(c->h2);
+	}
 	c->pumping = false;
+	if (again)
+		server_conn_kick(c);
 
-	drained = c->out.len == 0;
+	drained = c->out.len == 0 && !again;
 	if (c->broken || (drained && h2_server_is_over(c->h2))) {
 		server_conn_close(c, RPC_GONE_CLIENT);
 		return false;

@@ -12,43 +12,8 @@ import threading
 import time
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TESTBIN = os.environ.get("TESTBIN", os.path.join(ROOT, "build/ci/tests"))
-
-try:
-    import grpc
-except ImportError:
-    print("python3-grpcio is not installed", file=sys.stderr)
-    sys.exit(1 if os.environ.get("STRICT") else 77)
-
-WORK = tempfile.mkdtemp(prefix="rpc-grpcio-")
-subprocess.run(["protoc", "--proto_path=" + os.path.join(ROOT, "proto"), "--python_out=" + WORK,
-                os.path.join(ROOT, "proto/shim.proto")], check=True)
-sys.path.insert(0, WORK)
-import shim_pb2 as pb  # noqa: E402
-
-DEADLINE = 60  # generous: nothing here takes long
-
-
-class Shim:
-    """What a generated stub would be."""
-
-    def __init__(self, channel):
-        service = pb.DESCRIPTOR.services_by_name["Shim"]
-        for m in service.methods:
-            make = channel.unary_stream if m.name in ("Events", "Watch") else channel.unary_unary
-            setattr(self, m.name, make(
-                "/%s/%s" % (service.full_name, m.name),
-                request_serializer=lambda q: q.SerializeToString(),
-                response_deserializer=getattr(pb, m.output_type.name).FromString))
-
-
-def wait_until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("did not happen")
-        time.sleep(0.005)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+from shim_client import DEADLINE, TESTBIN, Shim, grpc, open_channel, pb, wait_until  # noqa: E402
 
 
 class Peer(unittest.TestCase):
@@ -57,15 +22,8 @@ class Peer(unittest.TestCase):
         self.path = os.path.join(self.dir, "s")
         self.server = subprocess.Popen([os.path.join(TESTBIN, "rpc-peer"), self.path])
         wait_until(lambda: os.path.exists(self.path))
-        self.channel = self.open()
+        self.channel = open_channel(self.path)
         self.shim = Shim(self.channel)
-
-    def open(self):
-        # Channels of one target would share a connection otherwise.
-        return grpc.insecure_channel("unix:" + self.path, options=[
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_receive_message_length", 16 << 20),
-            ("grpc.max_send_message_length", 16 << 20)])
 
     def tearDown(self):
         """Exit is answered, and then the server ends in order and leaks nothing (asan)."""
@@ -155,7 +113,7 @@ class Peer(unittest.TestCase):
         wrong = []
 
         def client(n):
-            channel = self.open()
+            channel = open_channel(self.path)
             try:
                 shim = Shim(channel)
                 for i in range(5):
@@ -190,7 +148,4 @@ class Peer(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    try:
-        unittest.main(verbosity=2)
-    finally:
-        shutil.rmtree(WORK)
+    unittest.main(verbosity=2)

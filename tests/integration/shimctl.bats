@@ -227,3 +227,29 @@ called() {
 	# the window is another one meanwhile
 	diff <(sed 's/rows.*;//' before) <(sed 's/rows.*;//' after)
 }
+
+@test "run: a shim, a container, its exit status, and nothing left behind" {
+	cat >shim <<-SH
+		#!/bin/sh
+		exec /usr/bin/python3 "$REPO/tests/lib/fake_shim.py" "$REPO/proto" "\$PWD/shim.sock"
+	SH
+	chmod +x shim
+	mkdir b
+	echo '{"process": {"args": ["none"]}, "root": {"path": "rootfs"}}' >b/config.json
+	run shimctl run --shim "$T/shim" --dir "$T/d" b sh -c 'read l; echo "got $l"; exit 6' <<<hello
+	[ "$status" -eq 6 ]
+	[ "$output" = "got hello" ]
+	[ ! -e d ]
+	[ "$(jq -c .process b/config.json)" = '{"args":["none"]}' ]
+	mkdir d && touch d/x
+	run shimctl run --shim "$T/shim" --dir "$T/d" b true
+	[ "$status" -eq 1 ]
+	[[ $output = *"$T/d is in use"* ]]
+	run shimctl run --shim "$T/none" --dir "$T/e" b true
+	[ "$status" -eq 1 ]
+	[ ! -e e ]
+	run shimctl run --shim /bin/false --dir "$T/e" b true
+	[ "$status" -eq 1 ]
+	[[ $output = *"the shim ended at once"* ]]
+	[ ! -e e ]
+}

@@ -199,6 +199,37 @@ TEST(a_stream_waits_for_a_slow_reader_within_a_bound)
 	fixture_done(&f);
 }
 
+static void endless_writable(struct rpc_call *call)
+{
+	Containerd__Shim__V1__Event e = CONTAINERD__SHIM__V1__EVENT__INIT;
+
+	((struct fixture *)rpc_call_data(call))->n_writable++;
+	while (rpc_stream_send(call, &e.base) == 0)
+		;
+}
+
+TEST(a_stream_without_end_lets_the_loop_go_on)
+{
+	struct fixture f;
+	struct answer a, other;
+	int rounds = 0;
+
+	CHECK_EQ(fixture_init(&f, NULL), 0);
+	(void)fixture_call(fixture_client(&f), SHIM_PATH("Events"), 0, &a);
+	(void)fixture_client(&f);
+	fixture_pump(&f, f.stream != NULL);
+	CHECK(f.stream != NULL);
+	rpc_call_set_hooks(f.stream, fixture_gone, endless_writable, &f);
+	endless_writable(f.stream);
+	(void)fixture_call(f.clients[1], SHIM_PATH("Create"), 0, &other);
+	for (; rounds < 1000 && !other.n_done; rounds++)
+		fixture_round(&f);
+	CHECK_EQ(other.status, RPC_OK);
+	CHECK(rounds < 20);
+	CHECK(a.n_messages > 0 && f.n_writable > 1);
+	fixture_done(&f);
+}
+
 TEST(a_message_goes_into_an_empty_queue_whatever_its_size)
 {
 	struct fixture f;
