@@ -56,7 +56,7 @@ check_cppcheck() {
 	mkdir -p build/cppcheck
 	cppcheck --project="$database" --cppcheck-build-dir=build/cppcheck -j "$jobs" \
 		--enable=warning,portability,performance --inline-suppr --quiet \
-		--error-exitcode=1 --library=posix,gnu -i build \
+		--error-exitcode=1 --library=posix -i build \
 		--suppress='*:build/*' --suppress=memleak --suppress=resourceLeak \
 		--suppress=ctuuninitvar --suppress=readdirCalled --suppress=missingIncludeSystem
 }

@@ -187,6 +187,7 @@ static void on_listen_ready(struct rpc_io *io, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < MAX_ACCEPTS; i++) {
+		/* cppcheck-suppress nullPointer ; the peer's address is optional */
 		int fd = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
