@@ -7,6 +7,7 @@ release build). As root.
 import argparse
 import atexit
 import json
+import mmap
 import os
 import platform
 import shutil
@@ -71,6 +72,15 @@ def drop_caches():
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write("3\n")
+
+
+def touch_memory(size):
+    """Free memory that a virtual machine has given back to its host costs a fault for each page, a
+    second per GB, to whoever is next: touch it first, so that nobody pays for it."""
+    with open("/proc/meminfo") as f:
+        free = next(int(line.split()[1]) << 10 for line in f if line.startswith("MemAvailable"))
+    mmap.mmap(-1, max(1 << 20, min(size, free // 2)),
+              flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 class Mount:
