@@ -20,6 +20,8 @@ struct workqueue {
 	unsigned int n_idle; /* threads waiting for work */
 	unsigned int n_queued;
 	bool stop;
+	bool has_ended;
+	pthread_t ended; /* the last thread that ended; it joins the one before it */
 };
 
 int workqueue_new(unsigned int max_threads, struct workqueue **ret)
@@ -63,10 +65,16 @@ static struct work *next_job_locked(struct workqueue *q)
 	return list_entry(n, struct work, node);
 }
 
+/*
+ * Threads are joined, not detached: what libraries keep for each thread is freed as it ends, and
+ * the process must not exit before that. Each joins its predecessor, workqueue_free() the last.
+ */
 static void *worker(void *arg)
 {
 	struct workqueue *q = arg;
 	struct work *w;
+	pthread_t before;
+	bool has_before;
 
 	(void)pthread_mutex_lock(&q->lock);
 	while ((w = next_job_locked(q)) != NULL) {
@@ -74,9 +82,15 @@ static void *worker(void *arg)
 		w->run(w);
 		(void)pthread_mutex_lock(&q->lock);
 	}
+	before = q->ended;
+	has_before = q->has_ended;
+	q->ended = pthread_self();
+	q->has_ended = true;
 	q->n_threads--;
 	(void)pthread_cond_broadcast(&q->gone);
 	(void)pthread_mutex_unlock(&q->lock);
+	if (has_before)
+		(void)pthread_join(before, NULL);
 	return NULL;
 }
 
@@ -89,7 +103,6 @@ static bool start_thread(struct workqueue *q)
 
 	(void)sigfillset(&all);
 	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&t, &attr, worker, q);
@@ -138,6 +151,8 @@ struct workqueue *workqueue_free(struct workqueue *q)
 	while (q->n_threads > 0)
 		(void)pthread_cond_wait(&q->gone, &q->lock);
 	(void)pthread_mutex_unlock(&q->lock);
+	if (q->has_ended)
+		(void)pthread_join(q->ended, NULL);
 	(void)pthread_cond_destroy(&q->work);
 	(void)pthread_cond_destroy(&q->gone);
 	(void)pthread_mutex_destroy(&q->lock);

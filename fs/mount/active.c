@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "mount/private.h"
 #include "store/active_table.h"
 
@@ -70,8 +71,15 @@ void active_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
 	const struct buf *text = (const struct buf *)(uintptr_t)fi->fh;
 	size_t at = (size_t)off < text->len ? (size_t)off : text->len;
 	size_t n = size < text->len - at ? size : text->len - at;
+	cleanup_free char *copy = malloc(n + 1);
 
-	fuse_reply_buf(req, text->data + at, n);
+	/* A copy: the reader's close() may free the text while the reply returns. */
+	if (copy == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	memcpy(copy, text->data + at, n);
+	fuse_reply_buf(req, copy, n);
 }
 
 void active_release(fuse_req_t req, struct fuse_file_info *fi)
