@@ -101,6 +101,8 @@ as_ordinary_user() {
 	chmod 755 "$T"
 	# shellcheck disable=SC2016
 	unshare -m --propagation private sh -c '
+		# Other tests must be able to unmount what was copied here.
+		grep -o " [^ ]*/contentfs-test\.[^ ]*" /proc/self/mounts | xargs -r umount -l 2>/dev/null
 		mount -t tmpfs -o mode=755 dev "$0/dev" && mknod "$0/dev/fuse" c 10 229 &&
 		chmod 666 "$0/dev/fuse" && mount --bind "$0/dev/fuse" /dev/fuse &&
 		touch "$0/ns-ready" && exec sleep 1000' "$T" 3>&- </dev/null &
