@@ -84,19 +84,27 @@ struct registry_request {
 	const char *mediatype;	/* for Accept; NULL: whatever manifests there are */
 	uint64_t offset;	/* BLOB, ANY: first byte wanted */
 	uint64_t length;	/* bytes wanted; 0: to the end */
+	uint64_t size;		/* of the whole object, where the asker knows it; 0: he does not.
+				 * A host that says another is taken for broken: the next one */
+	const char *avoid;	/* hosts (registry_object.host, blank between them) that gave wrong
+				 * bytes before and are not asked; NULL: none */
 	uint64_t deadline_ms;	/* clock_mono_ms() when it must have ended; 0: the client's rule */
 	uint64_t max_bytes_per_s; /* 0: as fast as it comes */
 
 	/* Once, before the first data(); may be NULL. Not 0: the request ends with that. */
 	int (*head)(struct registry_request *q, const struct registry_object *o);
-	/* n bytes from offset of the object on. Not 0: the request ends with that. */
+	/*
+	 * n bytes from offset of the object on. -EAGAIN: not now; the same bytes come again after
+	 * registry_resume(). Else not 0: the request ends with that.
+	 */
 	int (*data)(struct registry_request *q, uint64_t offset, const void *p, size_t n);
 	/*
 	 * 0, or
 	 *   -ENOENT     no host has it            -EACCES     none lets us (err->detail: status)
 	 *   -ETIMEDOUT  the deadline passed       -EPROTO     replies that break the protocol
 	 *   -EBADMSG    a manifest's bytes contradict its digest
-	 *   -EIO        none answered: unreachable, reset, 5xx to the end
+	 *   -EIO        none answered: unreachable, reset, 5xx to the end; none left to ask
+	 *   -EINVAL     host, repository or object are none, or hosts.toml is garbled
 	 *   -E2BIG      a manifest over 4 MiB     -ECANCELED  registry_cancel(), registry_free()
 	 *   other       what head() or data() returned
 	 * err names the host, and what was asked of it. o: as for head(), NULL where none answered.
@@ -114,6 +122,9 @@ void registry_start(struct registry *r, struct registry_request *q);
 
 /* done(-ECANCELED) comes soon, unless it has been called or is being called. */
 void registry_cancel(struct registry *r, struct registry_request *q);
+
+/* After data() returned -EAGAIN: offer it again. Harmless at any other time before done(). */
+void registry_resume(struct registry *r, struct registry_request *q);
 
 /* Counters since registry_new(); for status and tests. */
 struct registry_stats {
