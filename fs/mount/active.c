@@ -32,7 +32,6 @@ static int render(struct mount *m, struct buf *out)
 
 static void open_job(struct job *j)
 {
-	struct fuse_file_info *fi = j->arg;
 	struct buf *text = malloc(sizeof(*text));
 	int r = -ENOMEM;
 
@@ -41,9 +40,9 @@ static void open_job(struct job *j)
 		r = render(j->m, text);
 	}
 	if (r == 0) {
-		fi->fh = (uintptr_t)text;
-		fi->direct_io = 1; /* its size is 0 to stat(2), as that of files in /proc */
-		r = fuse_reply_open(j->req, fi) == 0 ? 0 : -EINTR;
+		j->fi.fh = (uintptr_t)text;
+		j->fi.direct_io = 1; /* its size is 0 to stat(2), as that of files in /proc */
+		r = fuse_reply_open(j->req, &j->fi) == 0 ? 0 : -EINTR;
 	} else {
 		fuse_reply_err(j->req, errno_for_kernel(r));
 	}
@@ -51,19 +50,11 @@ static void open_job(struct job *j)
 		buf_done(text);
 		free(text);
 	}
-	free(fi);
 }
 
 void active_open(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct fuse_file_info *copy = malloc(sizeof(*copy));
-
-	if (copy == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*copy = *fi;
-	job_start(req, open_job, copy);
+	job_start(req, INO_ACTIVE, fi, open_job, NULL);
 }
 
 void active_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)

@@ -373,7 +373,7 @@ void blobs_unlink(fuse_req_t req, const char *name)
 		free(d);
 		return;
 	}
-	job_start(req, unlink_job, d);
+	job_start(req, INO_SHA256, NULL, unlink_job, d);
 }
 
 static void invalidate(struct mount *m, const struct digest *d)

@@ -40,7 +40,10 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 /* Mount on a directory. -EPERM, -ENOENT ...: libfuse has said why on stderr. */
 int mount_attach(struct mount *m, const char *mountpoint, struct err *err);
 
-/* Speak FUSE over fd (SOCK_SEQPACKET), owned by m from here: for tests without a mount. */
+/*
+ * Speak FUSE over fd (SOCK_SEQPACKET), owned by m from here, until the other end is closed: for
+ * tests without a mount.
+ */
 int mount_attach_fd(struct mount *m, int fd, struct err *err);
 
 /* Serve until unmounted, stopped, or SIGTERM, SIGINT, SIGHUP when handle_signals. 0 or -errno. */

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,21 +68,24 @@ struct backing {
 
 struct passthrough {
 	bool wanted;
-	bool negotiated;	  /* INIT's reply agreed to it; touched by the INIT thread alone */
 	int fd;			  /* the session's, borrowed */
 	void (*ready)(void *arg); /* touched by the INIT thread alone */
 	void *ready_arg;
 	uint32_t offered_flags, offered_flags2; /* of the INIT request; set before any open */
-	atomic_bool enabled;
-	const char *why; /* static; written before enabled is final, i.e. before any open */
-	char why_errno[128];
-	pthread_mutex_t lock;
-	struct map backings; /* nodeid -> struct backing; protected by lock */
+	pthread_mutex_t lock;			/* held from INIT's reply until the probe is over */
+	bool enabled;				/* protected by lock, like all below */
+	char mode[192];				/* does not change after INIT */
+	struct map backings;			/* nodeid -> struct backing */
 };
 
 /* What the next reply on this thread is: both hooks run on the thread that replies. */
 static __thread bool reply_is_init;
 static __thread int32_t reply_backing_id;
+
+static void set_cached(struct passthrough *p, const char *why)
+{
+	(void)snprintf(p->mode, sizeof(p->mode), "cached (passthrough %s)", why);
+}
 
 int passthrough_new(bool wanted, struct passthrough **ret)
 {
@@ -93,7 +95,7 @@ int passthrough_new(bool wanted, struct passthrough **ret)
 		return -ENOMEM;
 	p->wanted = wanted;
 	p->fd = -1;
-	p->why = wanted ? "not negotiated yet" : "switched off";
+	set_cached(p, wanted ? "not negotiated yet" : "switched off");
 	(void)pthread_mutex_init(&p->lock, NULL);
 	map_init(&p->backings);
 	*ret = p;
@@ -131,69 +133,80 @@ static void backing_close(int session_fd, int32_t id)
 }
 
 /* The kernel has agreed to passthrough; whether we may use it, one try with a memory file tells. */
-static void probe(struct passthrough *p)
+static void probe_locked(struct passthrough *p)
 {
 	cleanup_fd int fd = memfd_create("passthrough-probe", MFD_CLOEXEC);
 	int id = fd < 0 ? -errno : backing_open(p->fd, fd);
+	char why[128];
 
 	if (id > 0) {
 		backing_close(p->fd, id);
-		p->why = "";
-		atomic_store(&p->enabled, true);
+		(void)snprintf(p->mode, sizeof(p->mode), "passthrough");
+		p->enabled = true;
 		return;
 	}
+	(void)snprintf(why, sizeof(why), "refused: %s", err_describe(-id));
 	if (id == -EPERM)
-		p->why = "needs CAP_SYS_ADMIN";
+		set_cached(p, "needs CAP_SYS_ADMIN");
 	else if (id == -ENOTTY || id == -EOPNOTSUPP)
-		p->why = "the kernel does not support it";
-	else {
-		(void)snprintf(p->why_errno, sizeof(p->why_errno), "refused: %s",
-			       err_describe(-id));
-		p->why = p->why_errno;
-	}
+		set_cached(p, "the kernel does not support it");
+	else
+		set_cached(p, why);
 }
 
-static void patch_init(struct passthrough *p, struct k_init_out *out)
+/* Whether the reply agrees to passthrough. */
+static bool patch_init_locked(struct passthrough *p, struct k_init_out *out)
 {
 	/* Without it every write asks for security.capability first, see fuse_init_out. */
 	if ((p->offered_flags & K_HANDLE_KILLPRIV_V2) != 0)
 		out->flags |= K_HANDLE_KILLPRIV_V2;
 	if (!p->wanted)
-		return;
+		return false;
 	if ((p->offered_flags & K_INIT_EXT) == 0 || (p->offered_flags2 & K2_PASSTHROUGH) == 0) {
-		p->why = "the kernel does not offer it (Linux 6.9 does)";
-		return;
+		set_cached(p, "the kernel does not offer it (Linux 6.9 does)");
+		return false;
 	}
 	out->flags |= K_INIT_EXT;
 	out->flags &= ~K_WRITEBACK_CACHE; /* excludes passthrough */
 	out->flags2 |= K2_PASSTHROUGH;
-	p->negotiated = true;
 	out->max_stack_depth = 1; /* the backing file must not lie on a stacked file system */
+	return true;
+}
+
+/* Opens wait for the end of this: one node must not be open both ways. */
+static ssize_t reply_init(struct passthrough *p, int fd, struct iovec *iov, int count)
+{
+	bool agreed = false;
+	ssize_t n;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (count == 2 && iov[1].iov_len == sizeof(struct k_init_out))
+		agreed = patch_init_locked(p, iov[1].iov_base);
+	n = writev(fd, iov, count);
+	if (n >= 0 && agreed)
+		probe_locked(p);
+	(void)pthread_mutex_unlock(&p->lock);
+	if (n >= 0 && p->ready != NULL)
+		p->ready(p->ready_arg);
+	return n;
 }
 
 static ssize_t hook_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	struct passthrough *p = *(struct passthrough **)userdata;
-	bool was_init = reply_is_init;
-	ssize_t n;
 
-	if (count == 2 && was_init && iov[1].iov_len == sizeof(struct k_init_out)) {
-		patch_init(p, iov[1].iov_base);
-	} else if (count == 2 && reply_backing_id > 0 &&
-		   iov[1].iov_len == sizeof(struct k_open_out)) {
+	if (reply_is_init) {
+		reply_is_init = false;
+		return reply_init(p, fd, iov, count);
+	}
+	if (count == 2 && reply_backing_id > 0 && iov[1].iov_len == sizeof(struct k_open_out)) {
 		struct k_open_out *out = iov[1].iov_base;
 
 		out->open_flags |= K_FOPEN_PASSTHROUGH;
 		out->open_flags &= ~K_FOPEN_KEEP_CACHE;
 		out->backing_id = reply_backing_id;
 	}
-	reply_is_init = false;
-	n = writev(fd, iov, count);
-	if (was_init && n >= 0 && p->negotiated)
-		probe(p);
-	if (was_init && n >= 0 && p->ready != NULL)
-		p->ready(p->ready_arg);
-	return n;
+	return writev(fd, iov, count);
 }
 
 static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
@@ -202,6 +215,10 @@ static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
 	ssize_t n = read(fd, buf, len);
 	const struct k_in_header *in = buf;
 
+	if (n == 0) { /* a socket whose other end has gone: what the device says of an unmount */
+		errno = ENODEV;
+		return -1;
+	}
 	if (n >= (ssize_t)(sizeof(*in) + sizeof(struct k_init_in)) && in->opcode == K_FUSE_INIT) {
 		const struct k_init_in *init = (const void *)(in + 1);
 
@@ -230,12 +247,18 @@ void passthrough_expect_init(struct passthrough *p, void (*ready)(void *arg), vo
 
 bool passthrough_enabled(struct passthrough *p)
 {
-	return atomic_load(&p->enabled);
+	bool enabled;
+
+	(void)pthread_mutex_lock(&p->lock);
+	enabled = p->enabled;
+	(void)pthread_mutex_unlock(&p->lock);
+	return enabled;
 }
 
-const char *passthrough_why(struct passthrough *p)
+const char *passthrough_mode(struct passthrough *p)
 {
-	return p->why;
+	(void)passthrough_enabled(p); /* known once that is */
+	return p->mode;
 }
 
 int passthrough_open(struct passthrough *p, uint64_t nodeid, int fd)

@@ -6,7 +6,7 @@
  * replies pass and add what libfuse does not know of. Everything about that is in this file.
  * Source of the rules: include/uapi/linux/fuse.h (FUSE_PASSTHROUGH, FUSE_DEV_IOC_BACKING_*),
  * fs/fuse/passthrough.c. It needs CAP_SYS_ADMIN in the initial namespace; where that or the
- * kernel's support is missing, reads are cached ones and passthrough_why() says why.
+ * kernel's support is missing, reads are cached ones and passthrough_mode() says why.
  *
  *   passthrough_new -> passthrough_attach (instead of nothing, after fuse_session_mount)
  *     -> at OPEN:    passthrough_open, then fuse_reply_open by passthrough_reply_open
@@ -47,11 +47,11 @@ int passthrough_attach(struct passthrough *p, struct fuse_session *se, int fd);
  */
 void passthrough_expect_init(struct passthrough *p, void (*ready)(void *arg), void *arg);
 
-/* Whether opens will be passthrough; known once INIT has been answered. */
+/* Whether opens will be passthrough; waits for the end of an INIT that is being answered. */
 bool passthrough_enabled(struct passthrough *p);
 
-/* One line why it is not enabled; "" when it is. Static storage or p's, until free. */
-const char *passthrough_why(struct passthrough *p);
+/* "passthrough", or "cached (<why>)"; to be called once INIT was answered. p's storage. */
+const char *passthrough_mode(struct passthrough *p);
 
 /*
  * Count one open of nodeid, whose complete backing file is fd (not kept).

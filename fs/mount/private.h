@@ -47,7 +47,6 @@ struct mount {
 	uint64_t ino_salt;  /* makes inode numbers of ingests unlike any other file system's */
 	void (*ready)(void *arg);
 	void *ready_arg;
-	char read_mode[256];
 	struct counters n;
 };
 
@@ -94,11 +93,14 @@ struct job {
 	struct mount *m;
 	fuse_req_t req;
 	pid_t pid;
+	fuse_ino_t ino;
+	struct fuse_file_info fi; /* a copy; zeros when there was none */
 	void *arg;
-	void (*run)(struct job *j); /* must reply; j is freed after it */
+	void (*run)(struct job *j); /* must reply; j is gone after it */
 };
-/* Replies ENOMEM itself when memory is short. */
-void job_start(fuse_req_t req, void (*run)(struct job *j), void *arg);
+/* Always runs it, at once when memory is short; fi may be NULL. */
+void job_start(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi,
+	       void (*run)(struct job *j), void *arg);
 
 /* A directory listing made at opendir(); rows are added by dir_list_add. */
 struct dir_list;

@@ -38,29 +38,25 @@ static int open_ref(struct mount *m, const char *ref, int flags, pid_t pid,
 	}
 }
 
-struct open_request {
-	struct fuse_file_info fi;
-	struct ref_info ref;
-};
-
-static void close_unheard(struct mount *m, struct ingest_file *f, uint32_t id)
+static void close_unheard(struct mount *m, struct ingest_file *f, const char *ref)
 {
 	struct digest d;
 	bool committed;
 
-	ref_tree_clear_writer(m->refs, id);
+	ref_tree_clear_writer(m->refs, ref, f);
 	(void)ingest_file_release(f, &committed, &d, NULL);
 	(void)ingest_file_unref(f);
 }
 
 /* Writes pass by the page cache: nothing is copied twice, and every byte is seen in order. */
-static void reply_opened(struct job *j, struct open_request *q, struct ingest_file *f, int r)
+static void reply_opened(struct job *j, const char *ref, struct ingest_file *f, int r)
 {
+	bool create = (j->fi.flags & O_CREAT) != 0;
 	struct fuse_entry_param e;
 	uint32_t id = 0;
 
 	if (r == 0)
-		r = refs_entry(j->m, q->ref.ref, &e);
+		r = refs_entry(j->m, ref, &e);
 	if (r == 0) {
 		id = (uint32_t)e.ino;
 		r = ref_tree_set_writer(j->m->refs, id, f);
@@ -69,89 +65,71 @@ static void reply_opened(struct job *j, struct open_request *q, struct ingest_fi
 		if (id != 0)
 			ref_tree_forget(j->m->refs, id, 1);
 		if (f != NULL)
-			close_unheard(j->m, f, 0);
+			close_unheard(j->m, f, ref);
 		fuse_reply_err(j->req, errno_for_kernel(r));
 		return;
 	}
-	q->fi.fh = (uintptr_t)f;
-	q->fi.direct_io = 1;
-	if ((q->fi.flags & O_CREAT) != 0) {
-		r = fuse_reply_create(j->req, &e, &q->fi);
-	} else {
+	j->fi.fh = (uintptr_t)f;
+	j->fi.direct_io = 1;
+	if (!create)
 		ref_tree_forget(j->m->refs, id, 1); /* OPEN is no lookup */
-		r = fuse_reply_open(j->req, &q->fi);
-	}
-	if (r != 0) {
-		if ((q->fi.flags & O_CREAT) != 0)
-			ref_tree_forget(j->m->refs, id, 1);
-		close_unheard(j->m, f, id);
-	}
+	r = create ? fuse_reply_create(j->req, &e, &j->fi) : fuse_reply_open(j->req, &j->fi);
+	if (r == 0)
+		return;
+	if (create)
+		ref_tree_forget(j->m->refs, id, 1);
+	close_unheard(j->m, f, ref);
 }
 
 static void open_job(struct job *j)
 {
-	struct open_request *q = j->arg;
+	struct ref_info *info = j->arg;
 	struct ingest_file *f = NULL;
 	struct err err;
-	int r = open_ref(j->m, q->ref.ref, q->fi.flags, j->pid, &f, &err);
+	int r = open_ref(j->m, info->ref, j->fi.flags, j->pid, &f, &err);
 
 	if (r < 0)
-		log_err("ingest", "open \"%s\": %s", q->ref.ref, err_text(&err, r));
-	reply_opened(j, q, f, r);
-	free(q);
+		log_err("ingest", "open \"%s\": %s", info->ref, err_text(&err, r));
+	reply_opened(j, info->ref, f, r);
+	free(info);
 }
 
-static struct open_request *open_request(fuse_req_t req, const struct fuse_file_info *fi)
+/* With what resolve has told of the ref in *info, which goes to the job. */
+static void start_open(fuse_req_t req, const struct fuse_file_info *fi, struct ref_info *info,
+		       int r)
 {
-	struct open_request *q;
-
-	/*
-	 * Bytes that nobody has verified are not for reading. Who writes may read its own back.
-	 */
-	if ((fi->flags & O_ACCMODE) == O_RDONLY) {
-		fuse_reply_err(req, EACCES);
-		return NULL;
+	/* Bytes that nobody has verified are not for reading. Who writes may read its own back. */
+	if (r == 0 && (fi->flags & O_ACCMODE) == O_RDONLY)
+		r = -EACCES;
+	if (r == 0) {
+		job_start(req, 0, fi, open_job, info);
+		return;
 	}
-	q = malloc(sizeof(*q));
-	if (q == NULL)
-		fuse_reply_err(req, ENOMEM);
-	else
-		q->fi = *fi;
-	return q;
+	free(info);
+	fuse_reply_err(req, errno_for_kernel(r));
 }
 
 void ref_create(fuse_req_t req, fuse_ino_t parent, const char *name, struct fuse_file_info *fi)
 {
-	struct mount *m = mount_of(req);
-	struct open_request *q = open_request(req, fi);
-	int r;
+	struct ref_info *info = malloc(sizeof(*info));
+	int r = info == NULL ? -ENOMEM : refs_resolve(mount_of(req), parent, name, info);
 
-	if (q == NULL)
-		return;
-	q->fi.flags |= O_CREAT;
-	r = refs_resolve(m, parent, name, &q->ref);
-	if (r < 0) {
-		free(q);
-		fuse_reply_err(req, errno_for_kernel(r));
-		return;
-	}
-	job_start(req, open_job, q);
+	fi->flags |= O_CREAT;
+	start_open(req, fi, info, r);
 }
 
 void ref_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
-	struct open_request *q = open_request(req, fi);
+	struct ref_info *info = malloc(sizeof(*info));
+	int r = 0;
 
-	if (q == NULL)
-		return;
-	q->fi.flags &= ~O_CREAT;
-	if (!ref_tree_get(m->refs, (uint32_t)ino, &q->ref) || q->ref.is_dir) {
-		free(q);
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
-	job_start(req, open_job, q);
+	if (info == NULL)
+		r = -ENOMEM;
+	else if (!ref_tree_get(m->refs, (uint32_t)ino, info) || info->is_dir)
+		r = -ESTALE;
+	fi->flags &= ~O_CREAT;
+	start_open(req, fi, info, r);
 }
 
 void ref_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
@@ -189,20 +167,25 @@ static void account(struct mount *m, const char *ref, int r, bool committed, con
 	}
 }
 
+/* The ref of an open file: its node is there as long as it has a writer. */
+static const char *ref_of(const struct job *j, struct ref_info *info)
+{
+	return ref_tree_get(j->m->refs, (uint32_t)j->ino, info) ? info->ref : "";
+}
+
 static void flush_job(struct job *j)
 {
-	struct open_request *q = j->arg;
 	struct mount *m = j->m;
+	struct ref_info info;
 	struct digest d;
 	struct err err;
 	bool committed;
-	int r = ingest_file_flush(file_of(&q->fi), j->pid, &committed, &d, &err);
+	int r = ingest_file_flush(file_of(&j->fi), j->pid, &committed, &d, &err);
 
-	account(m, q->ref.ref, r, committed, &d, &err);
+	account(m, ref_of(j, &info), r, committed, &d, &err);
 	/* Before the answer: what a manifest describes is known once close() has returned. */
 	if (committed && m->source != NULL)
 		m->source->ops->committed(m->source, &d);
-	free(q);
 	fuse_reply_err(j->req, errno_for_kernel(r));
 	if (committed)
 		blobs_appeared(m, &d);
@@ -210,57 +193,39 @@ static void flush_job(struct job *j)
 
 static void release_job(struct job *j)
 {
-	struct open_request *q = j->arg;
-	struct ingest_file *f = file_of(&q->fi);
+	struct ingest_file *f = file_of(&j->fi);
 	struct mount *m = j->m;
+	struct ref_info info;
+	const char *ref = ref_of(j, &info);
 	struct digest d;
 	struct err err;
 	bool committed;
-	uint32_t id = (uint32_t)q->fi.lock_owner; /* see start_file_job() */
 	int r = ingest_file_release(f, &committed, &d, &err);
 
-	account(m, q->ref.ref, r, committed, &d, &err);
-	ref_tree_clear_writer(m->refs, id);
+	account(m, ref, r, committed, &d, &err);
+	ref_tree_clear_writer(m->refs, ref, f);
 	(void)ingest_file_unref(f);
-	free(q);
 	fuse_reply_err(j->req, 0);
 	if (committed)
 		blobs_appeared(m, &d);
 }
 
-static void start_file_job(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
-			   void (*run)(struct job *j))
-{
-	struct mount *m = mount_of(req);
-	struct open_request *q = malloc(sizeof(*q));
-
-	if (q == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	q->fi = *fi;
-	q->fi.lock_owner = (uint32_t)ino; /* unused otherwise: POSIX locks are the kernel's here */
-	if (!ref_tree_get(m->refs, (uint32_t)ino, &q->ref))
-		q->ref.ref[0] = '\0';
-	job_start(req, run, q);
-}
-
 void ref_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	start_file_job(req, ino, fi, flush_job);
+	job_start(req, ino, fi, flush_job, NULL);
 }
 
 void ref_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	start_file_job(req, ino, fi, release_job);
+	job_start(req, ino, fi, release_job, NULL);
 }
 
 static void fsync_job(struct job *j)
 {
-	fuse_reply_err(j->req, errno_for_kernel(ingest_file_sync(j->arg)));
+	fuse_reply_err(j->req, errno_for_kernel(ingest_file_sync(file_of(&j->fi))));
 }
 
 void ref_fsync(fuse_req_t req, struct fuse_file_info *fi)
 {
-	job_start(req, fsync_job, file_of(fi));
+	job_start(req, 0, fi, fsync_job, NULL);
 }

@@ -147,6 +147,16 @@ void ref_tree_forget(struct ref_tree *t, uint32_t id, uint64_t count)
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
+size_t ref_tree_count(struct ref_tree *t)
+{
+	size_t n;
+
+	(void)pthread_mutex_lock(&t->lock);
+	n = t->by_id.n_used;
+	(void)pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
 int ref_tree_mkdir(struct ref_tree *t, const char *prefix)
 {
 	struct node *n;
@@ -278,13 +288,13 @@ struct ingest_file *ref_tree_writer(struct ref_tree *t, const char *ref,
 	return w;
 }
 
-void ref_tree_clear_writer(struct ref_tree *t, uint32_t id)
+void ref_tree_clear_writer(struct ref_tree *t, const char *ref, const struct ingest_file *writer)
 {
 	struct node *n;
 
 	(void)pthread_mutex_lock(&t->lock);
-	n = by_id_locked(t, id);
-	if (n != NULL) {
+	n = find_locked(t, ref, false);
+	if (n != NULL && n->writer == writer) {
 		n->writer = NULL;
 		drop_if_unused_locked(t, n);
 	}

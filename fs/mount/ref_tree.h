@@ -31,6 +31,7 @@ struct ref_tree *ref_tree_free(struct ref_tree *t);
 uint32_t ref_tree_ref(struct ref_tree *t, const char *ref, bool is_dir);
 bool ref_tree_get(struct ref_tree *t, uint32_t id, struct ref_info *ret);
 void ref_tree_forget(struct ref_tree *t, uint32_t id, uint64_t n);
+size_t ref_tree_count(struct ref_tree *t); /* nodes: known to the kernel, made, or open */
 
 /* Directories, by prefix. -EEXIST; -ENOENT, -ENOTEMPTY (a directory is in it). */
 int ref_tree_mkdir(struct ref_tree *t, const char *prefix);
@@ -49,12 +50,13 @@ int ref_tree_subdirs(struct ref_tree *t, const char *prefix, int (*fn)(void *arg
 
 /*
  * The one open writer of a ref: put it (-EBUSY when there is one; the id must be known), take it
- * away. ref_tree_writer() calls ref() on it before it can go, and returns it, or NULL.
+ * away (no other than writer). ref_tree_writer() calls ref() on it before it can go, and returns
+ * it, or NULL.
  */
 struct ingest_file;
 int ref_tree_set_writer(struct ref_tree *t, uint32_t id, struct ingest_file *writer);
 struct ingest_file *ref_tree_writer(struct ref_tree *t, const char *ref,
 				    struct ingest_file *(*ref_fn)(struct ingest_file *f));
-void ref_tree_clear_writer(struct ref_tree *t, uint32_t id);
+void ref_tree_clear_writer(struct ref_tree *t, const char *ref, const struct ingest_file *writer);
 
 #endif

@@ -273,10 +273,12 @@ static void unlink_job(struct job *j)
 	int r = 0;
 
 	/* The writer of ours, if any, is told by its next call; others' are not ours to end. */
-	if (f != NULL && !ingest_file_wait_released(f, RELEASE_WAIT_MS))
+	if (f != NULL && !ingest_file_wait_released(f, RELEASE_WAIT_MS)) {
 		ingest_file_abort(f);
-	else
+		ref_tree_clear_writer(j->m->refs, info->ref, f);
+	} else {
 		r = ingest_remove(j->m->store, info->ref, &err);
+	}
 	(void)ingest_file_unref(f);
 	if (r < 0 && r != -ENOENT)
 		log_err("ingest", "remove \"%s\": %s", info->ref, err_text(&err, r));
@@ -321,7 +323,7 @@ static void start_named_job(fuse_req_t req, fuse_ino_t parent, const char *name,
 		fuse_reply_err(req, errno_for_kernel(r));
 		return;
 	}
-	job_start(req, run, info);
+	job_start(req, parent, NULL, run, info);
 }
 
 void refs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -372,10 +374,9 @@ static int list_ref(void *arg, const struct ingest_status *st)
 
 static void opendir_job(struct job *j)
 {
-	struct fuse_file_info *fi = j->arg;
 	struct listing l = {.m = j->m, .list = dir_list_new()};
 	struct ref_info *dir = malloc(sizeof(*dir));
-	int r = dir == NULL || l.list == NULL ? -ENOMEM : prefix_of(j->m, fi->fh, dir);
+	int r = dir == NULL || l.list == NULL ? -ENOMEM : prefix_of(j->m, j->ino, dir);
 
 	if (r == 0) {
 		l.prefix = dir->ref;
@@ -387,23 +388,14 @@ static void opendir_job(struct job *j)
 	if (r < 0) {
 		fuse_reply_err(j->req, errno_for_kernel(r));
 	} else {
-		fi->fh = (uintptr_t)l.list;
-		if (fuse_reply_open(j->req, fi) == 0)
+		j->fi.fh = (uintptr_t)l.list;
+		if (fuse_reply_open(j->req, &j->fi) == 0)
 			l.list = NULL;
 	}
 	(void)dir_list_free(l.list);
-	free(fi);
 }
 
 void refs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct fuse_file_info *copy = malloc(sizeof(*copy));
-
-	if (copy == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*copy = *fi;
-	copy->fh = ino; /* until the job replaces it */
-	job_start(req, opendir_job, copy);
+	job_start(req, ino, fi, opendir_job, NULL);
 }

@@ -88,30 +88,33 @@ static void run_job(struct work *w)
 	free(j);
 }
 
-void job_start(fuse_req_t req, void (*run)(struct job *j), void *arg)
+void job_start(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi,
+	       void (*run)(struct job *j), void *arg)
 {
-	struct job *j = calloc(1, sizeof(*j));
+	struct job *j = malloc(sizeof(*j));
+	struct job job = {
+		.work.run = run_job,
+		.m = mount_of(req),
+		.req = req,
+		.pid = fuse_req_ctx(req)->pid,
+		.ino = ino,
+		.arg = arg,
+		.run = run,
+	};
 
-	if (j == NULL) {
-		fuse_reply_err(req, ENOMEM);
+	if (fi != NULL)
+		job.fi = *fi;
+	if (j == NULL) { /* nobody would send a RELEASE again */
+		run(&job);
 		return;
 	}
-	j->work.run = run_job;
-	j->m = mount_of(req);
-	j->req = req;
-	j->pid = fuse_req_ctx(req)->pid;
-	j->arg = arg;
-	j->run = run;
+	*j = job;
 	workqueue_add(j->m->work, &j->work);
 }
 
 const char *mount_read_mode(struct mount *m)
 {
-	if (passthrough_enabled(m->passthrough))
-		return "passthrough";
-	(void)snprintf(m->read_mode, sizeof(m->read_mode), "cached (passthrough %s)",
-		       passthrough_why(m->passthrough));
-	return m->read_mode;
+	return passthrough_mode(m->passthrough);
 }
 
 int mount_status(struct mount *m, struct buf *out)
@@ -128,6 +131,7 @@ int mount_status(struct mount *m, struct buf *out)
 		{"remote_reads", atomic_load(&m->n.remote_reads)},
 		{"remote_errors", atomic_load(&m->n.remote_errors)},
 		{"known_inodes", blob_table_count(m->blobs)},
+		{"known_refs", ref_tree_count(m->refs)},
 	};
 	int r = buf_printf(out, "version %s\nroot %s\npid %ld\nreads %s\n", CONTENTFS_VERSION,
 			   store_root(m->store), (long)getpid(), mount_read_mode(m));
