@@ -99,6 +99,7 @@ class Fake(unittest.TestCase):
         return data
 
     def log(self):
+        self.assertTrue(self.control("GET", "idle")["idle"])
         with open(os.path.join(self.dir, "state/log"), encoding="utf-8") as f:
             return [json.loads(line) for line in f]
 

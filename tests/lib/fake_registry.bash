@@ -7,6 +7,7 @@
 #   fake_ctl METHOD PATH [JSON]    the control address; prints its answer
 #   fake_image HOST JSON       a made image; prints its manifest's descriptor
 #   fake_log [JQ_FILTER]       the log's objects through jq -c, e.g. 'select(.event == "request")'
+#                              (it waits some seconds for answers under way; so do these two)
 #   fake_clear                 empties the log
 #   fake_sent PATTERN          sum of the bytes of bodies sent for paths that match
 #   make_ca                    a private CA: $T/ca.pem; $T/server.pem and .key for localhost,
@@ -52,14 +53,17 @@ fake_image() {
 }
 
 fake_log() {
+	fake_ctl GET idle >/dev/null
 	jq -c "${1:-.}" "$FAKE_STATE/log"
 }
 
 fake_clear() {
+	fake_ctl GET idle >/dev/null
 	fake_ctl DELETE log >/dev/null
 }
 
 fake_sent() {
+	fake_ctl GET idle >/dev/null
 	jq -s --arg p "$1" '[.[] | select(.event == "response" and (.path | test($p))) | .sent] | add // 0' \
 		"$FAKE_STATE/log"
 }

@@ -32,6 +32,7 @@ sent). The control address takes, and answers JSON:
   POST /image/HOST {"repository": R, "tag": T, "layers": [{"seed", "size"}...]}
   PUT /host/HOST {"rtt": 0.02, "up": false, ...}          up: false closes everything, true reopens
   DELETE /tokens/HOST   DELETE /log
+  GET /idle              waits, some seconds, until the log has the end of every request
 """
 import hashlib
 import http.server
@@ -185,6 +186,9 @@ class Connection:
                                  method=q.method, target=q.target, path=q.path, headers=headers,
                                  range=headers.get("range"), absolute=q.absolute)
         if q.method == "CONNECT" and self.host.conf.get("proxy"):
+            self.host.fake.log.write(event="response", id=q.id, conn=self.id, host=self.host.name,
+                                     method=q.method, path=q.path, status=200, sent=0,
+                                     received=0, ended="tunnel")
             return self.tunnel(q)
         self.answer(q)
         if headers.get("connection", "").lower() == "close":
@@ -570,6 +574,8 @@ class Fake:
         if what == "log" and method == "DELETE":
             self.log.clear()
             return {}
+        if what == "idle":
+            return {"idle": self.log.wait_idle(5)}
         host = self.hosts[name]
         if what == "blob":
             return host.content.make_blob(document["seed"], document["size"])

@@ -359,22 +359,33 @@ class Log:
     """JSON lines: {"event": "request"|"response", "id": ...}, whole and in order."""
 
     def __init__(self, path):
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.file = open(path, "w", encoding="utf-8")
         self.next_id = 0
+        self.unanswered = set()
 
     def new_id(self):
-        with self.lock:
+        with self.changed:
             self.next_id += 1
             return self.next_id
 
     def write(self, **fields):
         line = json.dumps(dict(fields, t=round(time.monotonic(), 4))) + "\n"
-        with self.lock:
+        with self.changed:
             self.file.write(line)
             self.file.flush()
+            if fields["event"] == "request":
+                self.unanswered.add(fields["id"])
+            elif fields["event"] == "response":
+                self.unanswered.discard(fields["id"])
+                self.changed.notify_all()
+
+    def wait_idle(self, seconds):
+        """Whether every request has been answered to its end, within so long."""
+        with self.changed:
+            return self.changed.wait_for(lambda: not self.unanswered, seconds)
 
     def clear(self):
-        with self.lock:
+        with self.changed:
             self.file.seek(0)
             self.file.truncate()
