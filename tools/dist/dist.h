@@ -16,5 +16,6 @@ int cmd_delete(const struct cli_program *p, int argc, char **argv);
 int cmd_abort(const struct cli_program *p, int argc, char **argv);
 int cmd_clean(const struct cli_program *p, int argc, char **argv);
 int cmd_verify(const struct cli_program *p, int argc, char **argv);
+int cmd_inspect(const struct cli_program *p, int argc, char **argv);
 
 #endif

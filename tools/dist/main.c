@@ -3,6 +3,7 @@
 #define OPT_ROOT                                                                            \
 	"  --root DIR               the store (default $CONTAINERD_DIST_CONTENT_STORE, or " \
 	".content)\n"
+#define OPT_PLATFORM "  --platform OS/ARCH       of an index take that (default: this machine's)\n"
 #define OPT_JSON "  --json                   print JSON\n"
 
 static const struct cli_command commands[] = {
@@ -55,6 +56,13 @@ static const struct cli_command commands[] = {
 			"List the blobs of the store, or those whose digest begins with a PREFIX.",
 		.options = OPT_ROOT "  -q, --quiet              print the digest alone\n" OPT_JSON,
 		.run = cmd_list,
+	},
+	{
+		.name = "inspect",
+		.args = "[options] IMAGE|DIGEST",
+		.summary = "Tell what an image of the store is made of, and what it runs.",
+		.options = OPT_ROOT OPT_PLATFORM OPT_JSON,
+		.run = cmd_inspect,
 	},
 	{
 		.name = "verify",
