@@ -1,4 +1,5 @@
 /* dist inspect: what an image of the store is made of, and what it runs. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,15 @@
 #include "store/store_cleanup.h"
 
 #define MAX_TEXT_BYTES ((size_t)64 << 20)
+
+/* The manifest, or the index that has none for the platform. */
+static const struct manifest *document(const struct image *im)
+{
+	const struct manifest *m = im->manifest != NULL ? im->manifest : im->index;
+
+	assert(m != NULL); /* image_open() */
+	return m;
+}
 
 /* What the layers and the config weigh, and how much of that lies in the store. */
 struct weight {
@@ -218,7 +228,7 @@ static int history_table(struct buf *out, const struct image_config *c)
 
 static int describe(struct store *s, const struct image *im, struct buf *out)
 {
-	const struct manifest *m = im->manifest != NULL ? im->manifest : im->index;
+	const struct manifest *m = document(im);
 	char platform[PLATFORM_TEXT_MAX];
 	int r = line(out, "Name", im->entry.name);
 
@@ -309,7 +319,7 @@ static int add_image(struct store *s, json_t *all, const struct image *im)
 
 static int to_json(struct store *s, const struct image *im, json_t *all)
 {
-	const struct manifest *m = im->manifest != NULL ? im->manifest : im->index;
+	const struct manifest *m = document(im);
 	char platform[PLATFORM_TEXT_MAX];
 	int r = 0;
 
