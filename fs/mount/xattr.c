@@ -264,11 +264,11 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
 					    : EOPNOTSUPP);
 		return;
 	}
-	if (!ref_tree_get(m->refs, (uint32_t)ino, &info) || info.is_dir) {
-		fuse_reply_err(req, info.is_dir ? EOPNOTSUPP : ESTALE);
+	if (!ref_tree_get(m->refs, (uint32_t)ino, &info)) {
+		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	r = parse_expectation(name, value, size, &x);
+	r = info.is_dir ? -EOPNOTSUPP : parse_expectation(name, value, size, &x);
 	if (r == 0)
 		r = set_on_ref(m, info.ref, &x);
 	if (r < 0)

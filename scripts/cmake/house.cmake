@@ -81,6 +81,7 @@ function(house_fuzz_target name)
 		set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 120)
 	endif()
 	target_link_libraries(${target} PRIVATE project_options ${F_DEPENDS} Threads::Threads)
+	target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 	set_target_properties(${target} PROPERTIES
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 endfunction()

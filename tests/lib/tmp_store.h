@@ -17,15 +17,17 @@
 #include "store/layout.h"
 
 struct tmp_store {
-	char dir[64];
+	char dir[256];
 	struct store *store;
 };
 
 static inline void tmp_store_open(struct tmp_store *t)
 {
-	char root[80];
+	const char *tmp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): before threads */
+	char root[sizeof(t->dir) + 8];
 
-	(void)snprintf(t->dir, sizeof(t->dir), "/tmp/store-test.XXXXXX");
+	(void)snprintf(t->dir, sizeof(t->dir), "%.200s/store-test.XXXXXX",
+		       tmp != NULL ? tmp : "/tmp");
 	t->store = NULL;
 	if (mkdtemp(t->dir) == NULL) {
 		t->dir[0] = '\0';

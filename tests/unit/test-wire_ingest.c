@@ -553,7 +553,7 @@ TEST(a_read_only_mount_takes_nothing)
 
 	t.store = store_close(t.store);
 	{
-		char root[80];
+		char root[sizeof(t.dir) + 8];
 
 		(void)snprintf(root, sizeof(root), "%s/root", t.dir);
 		CHECK_EQ(store_open(root, STORE_RDONLY, &t.store, NULL), 0);
