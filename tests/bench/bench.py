@@ -131,6 +131,36 @@ class Mount:
                 self.process.wait()
 
 
+def containerd(a):
+    """A containerd on sockets and directories of its own, with no plugin that needs more than
+    this machine has: the beginning of a ctr command line that talks to it."""
+    home = os.path.join(a.work, "containerd")
+    os.mkdir(home)
+    sock = os.path.join(home, "sock")
+    with open(os.path.join(home, "config.toml"), "w") as f:
+        f.write('version = 2\nroot = "%s/root"\nstate = "%s/state"\n'
+                'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs",'
+                ' "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",'
+                ' "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt"]\n'
+                '[grpc]\n  address = "%s"\n[ttrpc]\n  address = "%s.ttrpc"\n[debug]\n'
+                '  address = "%s.debug"\n  level = "error"\n' % (home, home, sock, sock, sock))
+    daemon = subprocess.Popen(["containerd", "-c", os.path.join(home, "config.toml")],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=open(os.path.join(home, "log"), "w"))
+
+    def end():
+        daemon.terminate()
+        daemon.wait()
+    atexit.register(end)
+    base = ["ctr", "--address", sock]
+    deadline = time.monotonic() + 30
+    while subprocess.run([*base, "content", "ls"], capture_output=True, check=False).returncode != 0:
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            sys.exit("containerd does not start: " + open(os.path.join(home, "log")).read()[-500:])
+        time.sleep(0.1)
+    return base
+
+
 def as_nobody(a):
     """A command prefix: nobody, in a mount namespace with a /dev/fuse that it may open."""
     dev = os.path.join(a.work, "dev")
