@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/dir.h"
 
 ssize_t fd_read_full(int fd, void *p, size_t n)
@@ -165,6 +166,17 @@ int fd_lock(int fd)
 	if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
 		return 0;
 	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int fd_lock_within(int fd, unsigned int timeout_ms)
+{
+	static const struct timespec pause = {.tv_nsec = 2000000};
+	uint64_t end_ms = clock_mono_ms() + timeout_ms;
+	int r;
+
+	while ((r = fd_lock(fd)) == -EAGAIN && clock_mono_ms() < end_ms)
+		(void)nanosleep(&pause, NULL);
+	return r;
 }
 
 int fd_is_locked(int fd)

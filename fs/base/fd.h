@@ -50,6 +50,9 @@ int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t 
  */
 int fd_lock(int fd);
 
+/* The same, trying for that long; -EAGAIN when it was held all the time. */
+int fd_lock_within(int fd, unsigned int timeout_ms);
+
 /* Whether somebody else holds a lock on fd: 1, 0, or a negative errno. */
 int fd_is_locked(int fd);
 

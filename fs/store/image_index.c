@@ -9,7 +9,6 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/dir.h"
 #include "base/fd.h"
 #include "store/store_private.h"
@@ -151,8 +150,6 @@ static void sweep(struct store *s)
 /* The lock of who changes the index, released by closing it; or a negative errno. */
 static int lock_index(struct store *s, struct err *err)
 {
-	static const struct timespec pause = {.tv_nsec = 2000000};
-	uint64_t end_ms = clock_mono_ms() + LOCK_TIMEOUT_MS;
 	cleanup_fd int fd = -1;
 	int r;
 
@@ -161,8 +158,7 @@ static int lock_index(struct store *s, struct err *err)
 	fd = openat(s->root_fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_errno(err, errno, LOCK_FILE);
-	while ((r = fd_lock(fd)) == -EAGAIN && clock_mono_ms() < end_ms)
-		(void)nanosleep(&pause, NULL);
+	r = fd_lock_within(fd, LOCK_TIMEOUT_MS);
 	if (r == -EAGAIN)
 		return err_set(err, EBUSY, INDEX_FILE ": somebody else is writing it");
 	if (r < 0)

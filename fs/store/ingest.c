@@ -15,6 +15,7 @@
 #include "store/front_hasher.h"
 #include "store/ingest_dir.h"
 #include "store/ingest_publish.h"
+#include "store/label.h"
 
 #define WRITE_BACK_BYTES ((uint64_t)8 << 20)
 
@@ -25,6 +26,7 @@ struct ingest {
 	int data_fd;
 	struct front_hasher *hasher;
 	bool committed;		/* read-only from then on */
+	bool fetched;		/* INGEST_FETCHED */
 	atomic_bool spoilt;	/* the bytes must not be committed: a sync of them failed */
 	atomic_bool has_failed; /* the file failed is there, until the next write */
 
@@ -158,6 +160,7 @@ int ingest_open(struct store *s, const char *ref, unsigned int flags, struct ing
 	if (i == NULL)
 		return err_set(err, ENOMEM, "out of memory");
 	i->store = s;
+	i->fetched = (flags & INGEST_FETCHED) != 0;
 	i->data_fd = i->dir.fd = i->dir.lock_fd = -1;
 	(void)pthread_mutex_init(&i->lock, NULL);
 	i->ref = strdup(ref);
@@ -426,6 +429,9 @@ int ingest_commit(struct ingest *i, struct digest *ret, struct err *err)
 		r = err_errno(&why, errno, "stat data");
 	else
 		r = verify(i, (uint64_t)st.st_size, &d, &why);
+	/* Before it has its name: what is there already could be evicted until then. */
+	if (r == 0 && !i->fetched && (r = label_claim(i->store, &d)) < 0)
+		(void)err_errno(&why, -r, "label blob");
 	if (r == 0)
 		r = ingest_publish(i->store, &i->dir, i->data_fd, &d, &spoilt, &why);
 	if (spoilt)

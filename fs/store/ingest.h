@@ -52,6 +52,7 @@ enum ingest_flags {
 	INGEST_CREATE = 1 << 0,	  /* begin the ref when it is unknown; else -ENOENT */
 	INGEST_EXCL = 1 << 1,	  /* with CREATE: -EEXIST when the ref has been begun */
 	INGEST_TRUNCATE = 1 << 2, /* start over: data, failed are reset; total, expected stay */
+	INGEST_FETCHED = 1 << 3, /* a source gives the bytes: their blob may be evicted (evict.h) */
 };
 
 /*
@@ -102,7 +103,8 @@ int ingest_sync(struct ingest *i);
  * Verify and publish. On success the ingest's directory is gone, *ret is the digest, and i may
  * still be read from (ingest_data_fd) until ingest_close(). If the digest was in the store
  * before, the bytes are dropped and that is success too; an existing file whose size differs
- * from the verified bytes is damaged and is replaced.
+ * from the verified bytes is damaged and is replaced. Its label says "ingest" (label_claim) unless
+ * the ingest was opened with INGEST_FETCHED, whose holder says where it comes from.
  *
  * Failure leaves the ingest there and i open:
  *   -EBADMSG   the digest is not the expected one: "unexpected digest: GOT != WANT"

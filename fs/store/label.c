@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "store/store_private.h"
 
 #define MAX_FILE_BYTES ((size_t)64 << 10)
+#define LOCK_TIMEOUT_MS 10000
 
 void label_init(struct label *l)
 {
@@ -75,29 +77,47 @@ static void get_string(const json_t *o, const char *key, char *out, size_t n)
 		(void)snprintf(out, n, "%s", s);
 }
 
-int label_read(struct store *s, const struct digest *d, struct label *ret)
+static void parse(const json_t *o, struct label *ret)
 {
-	cleanup_fd int dir_fd = open_dir(s, /* make= */ false);
-	char hex[DIGEST_HEX_LEN + 1];
-	json_t *o = NULL, *v;
+	char pin[8] = "";
+	json_t *v;
 	size_t i;
-	int r;
 
-	if (dir_fd < 0)
-		return dir_fd;
-	digest_hex(d, hex);
-	r = load(dir_fd, hex, &o);
-	if (r < 0)
-		return r;
 	label_init(ret);
 	json_array_foreach(json_object_get(o, "source"), i, v) if (json_is_string(v))(void)
 		label_add_source(ret, json_string_value(v));
 	get_string(o, "mediatype", ret->mediatype, sizeof(ret->mediatype));
 	get_string(o, "origin", ret->origin, sizeof(ret->origin));
+	get_string(o, "pinned", pin, sizeof(pin));
 	if (json_integer_value(json_object_get(o, "size")) > 0)
 		ret->size = (uint64_t)json_integer_value(json_object_get(o, "size"));
+	if (strcmp(pin, "part") == 0)
+		ret->pin = LABEL_PINNED_PART;
+	else if (json_object_get(o, "pinned") != NULL) /* whatever it says: better kept than lost */
+		ret->pin = LABEL_PINNED;
+}
+
+static int read_at(int dir_fd, const char *hex, struct label *ret)
+{
+	json_t *o = NULL;
+	int r = load(dir_fd, hex, &o);
+
+	if (r < 0)
+		return r;
+	parse(o, ret);
 	json_decref(o);
 	return 0;
+}
+
+int label_read(struct store *s, const struct digest *d, struct label *ret)
+{
+	cleanup_fd int dir_fd = open_dir(s, /* make= */ false);
+	char hex[DIGEST_HEX_LEN + 1];
+
+	if (dir_fd < 0)
+		return dir_fd;
+	digest_hex(d, hex);
+	return read_at(dir_fd, hex, ret);
 }
 
 /* Text that is no UTF-8 cannot be told in JSON: such a key is left out. */
@@ -111,8 +131,9 @@ static int set_string(json_t *o, const char *key, const char *s)
 	return v == NULL ? 0 : json_object_set_new(o, key, v);
 }
 
-static int fill(json_t *o, const struct label *l)
+static int set_all(json_t *o, const struct label *l)
 {
+	static const char *const pins[] = {"", "part", "yes"};
 	json_t *sources = json_array();
 	int bad = sources == NULL;
 
@@ -128,7 +149,7 @@ static int fill(json_t *o, const struct label *l)
 	}
 	bad = json_object_set_new(o, "source", sources) < 0 ||
 	      set_string(o, "mediatype", l->mediatype) < 0 ||
-	      set_string(o, "origin", l->origin) < 0;
+	      set_string(o, "origin", l->origin) < 0 || set_string(o, "pinned", pins[l->pin]) < 0;
 	if (!bad && l->size > 0)
 		bad = json_object_set_new(o, "size", json_integer((json_int_t)l->size)) < 0;
 	else if (!bad)
@@ -136,7 +157,7 @@ static int fill(json_t *o, const struct label *l)
 	return bad ? -ENOMEM : 0;
 }
 
-/* As fd_write_file(), without its fsync: see label_write(). */
+/* As fd_write_file(), whose fsync label_write() promises not to need. */
 static int replace(int dir_fd, const char *hex, const char *text)
 {
 	cleanup_fd int fd = -1;
@@ -155,68 +176,214 @@ static int replace(int dir_fd, const char *hex, const char *text)
 	return r;
 }
 
-int label_write(struct store *s, const struct digest *d, const struct label *l)
+int label_lock(struct store *s)
 {
-	char hex[DIGEST_HEX_LEN + 1];
-	cleanup_fd int dir_fd = -1;
-	cleanup_free char *text = NULL;
-	json_t *o = NULL;
+	cleanup_fd int fd = -1;
 	int r;
 
 	if (s->rdonly)
 		return -EROFS;
-	dir_fd = open_dir(s, /* make= */ true);
-	if (dir_fd < 0)
-		return dir_fd;
+	if (mkdirat(s->root_fd, "labels", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(s->root_fd, "labels/.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	r = fd_lock_within(fd, LOCK_TIMEOUT_MS);
+	if (r < 0)
+		return r == -EAGAIN ? -EBUSY : r;
+	return steal_fd(fd);
+}
+
+static int write_locked(int dir_fd, const struct digest *d, const struct label *l, bool durable)
+{
+	char hex[DIGEST_HEX_LEN + 1];
+	cleanup_free char *text = NULL;
+	json_t *o = NULL;
+	int r;
+
 	digest_hex(d, hex);
 	if (load(dir_fd, hex, &o) < 0)
 		o = json_object();
 	if (o == NULL)
 		return -ENOMEM;
-	r = fill(o, l);
+	r = set_all(o, l);
 	if (r == 0)
 		text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	if (r < 0 || text == NULL)
 		return -ENOMEM;
-	return replace(dir_fd, hex, text);
+	if (!durable)
+		return replace(dir_fd, hex, text);
+	r = fd_write_file(dir_fd, hex, text, strlen(text), 0644);
+	return r == 0 ? fd_sync_dir(dir_fd, ".") : r;
+}
+
+int label_write(struct store *s, const struct digest *d, const struct label *l)
+{
+	cleanup_fd int lock_fd = label_lock(s);
+	cleanup_fd int dir_fd = -1;
+
+	if (lock_fd < 0)
+		return lock_fd;
+	dir_fd = open_dir(s, /* make= */ true);
+	return dir_fd < 0 ? dir_fd : write_locked(dir_fd, d, l, /* durable= */ false);
+}
+
+/* What an update does to a label; whether that changed anything, and must survive power loss. */
+struct change {
+	bool (*apply)(struct label *l, const void *arg, bool *ret_durable);
+	const void *arg;
+};
+
+/* Returns 1 when the label was written, 0 when there was nothing to change, or a negative errno. */
+static int update(struct store *s, const struct digest *d, const struct change *c)
+{
+	cleanup_fd int lock_fd = -1, dir_fd = -1;
+	bool durable = false;
+	struct label l;
+	int r;
+
+	/* Most of the time there is nothing new, and no lock to take for it. */
+	label_init(&l);
+	r = label_read(s, d, &l);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!c->apply(&l, c->arg, &durable))
+		return 0;
+	lock_fd = label_lock(s);
+	if (lock_fd < 0)
+		return lock_fd;
+	dir_fd = open_dir(s, /* make= */ true);
+	if (dir_fd < 0)
+		return dir_fd;
+	label_init(&l);
+	r = label_read(s, d, &l);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!c->apply(&l, c->arg, &durable))
+		return 0;
+	r = write_locked(dir_fd, d, &l, durable);
+	return r < 0 ? r : 1;
+}
+
+struct lesson {
+	const char *source, *mediatype, *origin;
+	uint64_t size;
+};
+
+static bool set_text(char *text, size_t n, const char *to)
+{
+	if (to == NULL || strlen(to) >= n || strcmp(text, to) == 0)
+		return false;
+	(void)snprintf(text, n, "%s", to);
+	return true;
+}
+
+static bool learn(struct label *l, const void *arg, bool *ret_durable)
+{
+	const struct lesson *x = arg;
+	struct label old = *l;
+	bool changed;
+
+	(void)ret_durable;
+	if (x->source != NULL)
+		(void)label_add_source(l, x->source);
+	changed = memcmp(old.source, l->source, sizeof(l->source)) != 0;
+	changed |= set_text(l->mediatype, sizeof(l->mediatype), x->mediatype);
+	if (strcmp(l->origin, LABEL_ORIGIN_INGEST) != 0)
+		changed |= set_text(l->origin, sizeof(l->origin), x->origin);
+	if (x->size > 0 && x->size != l->size) {
+		l->size = x->size;
+		changed = true;
+	}
+	return changed;
 }
 
 int label_learn(struct store *s, const struct digest *d, const char *source, const char *mediatype,
 		uint64_t size, const char *origin)
 {
-	struct label old, l;
-	int r;
+	struct lesson x = {
+		.source = source, .mediatype = mediatype, .origin = origin, .size = size};
+	int r = update(s, d, &(struct change){.apply = learn, .arg = &x});
 
-	label_init(&l);
-	r = label_read(s, d, &l);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	old = l;
-	if (source != NULL)
-		(void)label_add_source(&l, source);
-	if (mediatype != NULL && strlen(mediatype) < sizeof(l.mediatype))
-		(void)snprintf(l.mediatype, sizeof(l.mediatype), "%s", mediatype);
-	if (origin != NULL && strlen(origin) < sizeof(l.origin))
-		(void)snprintf(l.origin, sizeof(l.origin), "%s", origin);
-	if (size > 0)
-		l.size = size;
-	if (r == 0 && old.n_sources == l.n_sources && old.size == l.size &&
-	    strcmp(old.mediatype, l.mediatype) == 0 && strcmp(old.origin, l.origin) == 0 &&
-	    memcmp(old.source, l.source, sizeof(l.source)) == 0)
+	return r < 0 ? r : 0;
+}
+
+static bool claim(struct label *l, const void *arg, bool *ret_durable)
+{
+	(void)arg;
+	/* A label that power loss takes leaves a blob of which nothing is known: that stays too. */
+	*ret_durable = l->origin[0] != '\0';
+	return set_text(l->origin, sizeof(l->origin), LABEL_ORIGIN_INGEST);
+}
+
+int label_claim(struct store *s, const struct digest *d)
+{
+	int r = update(s, d, &(struct change){.apply = claim});
+	struct label l;
+
+	if (r >= 0)
 		return 0;
-	return label_write(s, d, &l);
+	/* A blob of which nothing is known stays as well: no reason to fail on a full disk. */
+	if (label_read(s, d, &l) < 0 || strcmp(l.origin, LABEL_ORIGIN_FETCH) != 0)
+		return 0;
+	return r;
+}
+
+static bool set_pin(struct label *l, const void *arg, bool *ret_durable)
+{
+	const enum label_pin *pin = arg;
+	bool changed = l->pin != *pin;
+
+	l->pin = *pin;
+	*ret_durable = true;
+	return changed;
+}
+
+int label_set_pin(struct store *s, const struct digest *d, enum label_pin pin)
+{
+	return update(s, d, &(struct change){.apply = set_pin, .arg = &pin});
+}
+
+int label_walk(struct store *s, int (*fn)(void *arg, const struct digest *d, const struct label *l),
+	       void *arg)
+{
+	cleanup_fd int dir_fd = open_dir(s, /* make= */ false);
+	cleanup_dir DIR *dir = NULL;
+	struct dirent *e;
+
+	if (dir_fd < 0)
+		return dir_fd == -ENOENT ? 0 : dir_fd;
+	dir = dir_open(dir_fd, ".");
+	if (dir == NULL)
+		return -errno;
+	while ((e = dir_next(dir)) != NULL) {
+		struct digest d;
+		struct label l;
+		int r;
+
+		if (digest_parse_hex(e->d_name, &d) < 0 || read_at(dir_fd, e->d_name, &l) < 0)
+			continue;
+		r = fn(arg, &d, &l);
+		if (r != 0)
+			return r;
+	}
+	return errno != 0 ? -errno : 0;
 }
 
 int label_remove(struct store *s, const struct digest *d)
 {
 	cleanup_fd int dir_fd = open_dir(s, /* make= */ false);
 	char hex[DIGEST_HEX_LEN + 1];
+	cleanup_fd int lock_fd = -1;
 
 	if (s->rdonly)
 		return -EROFS;
 	if (dir_fd < 0)
 		return dir_fd == -ENOENT ? 0 : dir_fd;
+	lock_fd = label_lock(s);
+	if (lock_fd < 0)
+		return lock_fd;
 	digest_hex(d, hex);
 	return unlinkat(dir_fd, hex, 0) < 0 && errno != ENOENT ? -errno : 0;
 }

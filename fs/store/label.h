@@ -2,12 +2,15 @@
  * What is known of a blob beside its bytes: where it came from, what it is. A small JSON object
  * in labels/sha256/<hex>:
  *
- *   {"source": ["host/repository", ...], "mediatype": "...", "size": N, "origin": "fetch"}
+ *   {"source": ["host/repository", ...], "mediatype": "...", "size": N, "origin": "fetch",
+ *    "pinned": "yes"}
  *
  * Labels are advice, never trusted for correctness: a file that is absent or garbled reads as
- * nothing known. A label may exist before its blob does (a manifest described it).
+ * nothing known. A label may exist before its blob does (a manifest described it) and after it
+ * (it was evicted, see evict.h).
  *
- * Threads: any; two writers of one label at once: the later one wins, whole.
+ * Threads: any. Changes read and write under a lock on labels/.lock that dies with its owner, so
+ * that none gets lost, whatever process makes it; readers take no lock.
  */
 #ifndef STORE_LABEL_H
 #define STORE_LABEL_H
@@ -19,6 +22,14 @@
 #include "store/layout.h"
 
 #define LABEL_SOURCES_MAX 16
+#define LABEL_ORIGIN_INGEST "ingest" /* put here by hand: never evicted */
+#define LABEL_ORIGIN_FETCH "fetch"   /* a source gave it, and may give it again */
+
+enum label_pin {
+	LABEL_UNPINNED,
+	LABEL_PINNED_PART, /* "part": of an image that is pinned */
+	LABEL_PINNED,	   /* "yes": itself, by its digest or as an image */
+};
 
 struct label {
 	char source[LABEL_SOURCES_MAX][256]; /* "host/repository", oldest first */
@@ -26,6 +37,7 @@ struct label {
 	char mediatype[128]; /* "" when unknown */
 	char origin[16];     /* "ingest", "fetch", or "" */
 	uint64_t size;	     /* 0: unknown */
+	enum label_pin pin;
 };
 
 /* Nothing known. */
@@ -42,14 +54,34 @@ int label_read(struct store *s, const struct digest *d, struct label *ret);
 
 /*
  * Replace the label; keys that we do not know are kept. Atomic, not synced: a label that power
- * loss takes is learnt again. Returns 0, -EROFS (a read-only store), -ENOMEM or from the file
- * system.
+ * loss takes is learnt again. Returns 0, -EROFS (a read-only store), -EBUSY (somebody held the lock
+ * for ten seconds), -ENOMEM or from the file system.
  */
 int label_write(struct store *s, const struct digest *d, const struct label *l);
 
-/* Read, add what the arguments know (NULL, 0: nothing), write when that changed anything. */
+/*
+ * Read, add what the arguments know (NULL, 0: nothing), write when that changed anything. What was
+ * ingested by hand stays so, whoever fetches it as well. Errors as label_write().
+ */
 int label_learn(struct store *s, const struct digest *d, const char *source, const char *mediatype,
 		uint64_t size, const char *origin);
+
+/*
+ * The blob is somebody's own from here on, who may have no other copy: its origin is "ingest". On
+ * success it was not evicted and will not be, if it is there: look after this, not before.
+ * Errors as label_write(), and from fsync(2): durable where a label said something else.
+ */
+int label_claim(struct store *s, const struct digest *d);
+
+/* Pin it or let it go; durable. Returns 1 when that changed something, 0, or as label_claim(). */
+int label_set_pin(struct store *s, const struct digest *d, enum label_pin pin);
+
+/*
+ * Every label that can be read, in no order; those that vanish meanwhile are skipped. fn returns 0
+ * to go on; any other value ends the walk and is returned.
+ */
+int label_walk(struct store *s, int (*fn)(void *arg, const struct digest *d, const struct label *l),
+	       void *arg);
 
 /* Returns 0, also when there is none. */
 int label_remove(struct store *s, const struct digest *d);

@@ -20,4 +20,10 @@ struct store {
 
 CLEANUP_DEFINE(struct store *, store_close);
 
+/*
+ * The lock of who changes labels: a descriptor to close, -EBUSY, or from the file system. While it
+ * is held no blob is claimed or pinned.
+ */
+int label_lock(struct store *s);
+
 #endif

@@ -20,6 +20,7 @@
 #include "dist/dist.h"
 #include "dist/root.h"
 #include "store/blob.h"
+#include "store/label.h"
 #include "store/store_cleanup.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
@@ -125,6 +126,12 @@ static int copy_stdin(struct ingestion *in, struct ingest *i, uint64_t offset, s
 	return r < 0 ? r : 0;
 }
 
+/* Whether there is nothing to do; what somebody ingests is theirs, whoever fetched it before. */
+static bool is_here(struct store *s, const struct digest *d)
+{
+	return blob_exists(s, d) && label_claim(s, d) == 0 && blob_exists(s, d);
+}
+
 /* ingest_open(), waiting for somebody else to finish as long as --wait says. */
 static int open_waiting(struct ingestion *in, struct store *s, struct ingest **ret, struct err *err)
 {
@@ -139,7 +146,7 @@ static int open_waiting(struct ingestion *in, struct store *s, struct ingest **r
 		if (r != -EBUSY || now >= end_ms)
 			return r;
 		/* Its writer may be at the very blob that we are asked for. */
-		if (in->has_expected && blob_exists(s, &in->expected))
+		if (in->has_expected && is_here(s, &in->expected))
 			return -EEXIST;
 		r = wait_for(in, -1,
 			     end_ms - now < (uint64_t)backoff_ms ? (int)(end_ms - now)
@@ -215,7 +222,7 @@ static int ingest_stdin(const struct cli_program *p, struct ingestion *in)
 
 	if (root_open(p, in->root, STORE_CREATE, &s) != CLI_OK)
 		return CLI_FAILED;
-	if (in->has_expected && blob_exists(s, &in->expected))
+	if (in->has_expected && is_here(s, &in->expected))
 		return already_exists(&in->expected);
 	r = open_waiting(in, s, &i, &err);
 	if (r == -EEXIST && in->has_expected)
