@@ -5,9 +5,12 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "store/label.h"
 #include "store/store_private.h"
+
+#define USED_EVERY_S 60
 
 int blob_open(struct store *s, const struct digest *d)
 {
@@ -58,6 +61,20 @@ int blob_path(const struct store *s, const struct digest *d, char *out, size_t n
 	digest_hex(d, hex);
 	len = snprintf(out, n, "%s/blobs/sha256/%s", s->root, hex);
 	return len < 0 || (size_t)len >= n || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+void blob_used(struct store *s, const struct digest *d)
+{
+	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+	char hex[DIGEST_HEX_LEN + 1];
+	struct stat st;
+
+	if (s->rdonly || blob_stat(s, d, &st) < 0)
+		return;
+	if (st.st_atim.tv_sec + USED_EVERY_S > clock_wall_ns() / 1000000000)
+		return;
+	digest_hex(d, hex);
+	(void)utimensat(s->blobs_fd, hex, now, AT_SYMLINK_NOFOLLOW);
 }
 
 int blob_delete(struct store *s, const struct digest *d)

@@ -28,6 +28,12 @@ bool blob_exists(struct store *s, const struct digest *d);
 int blob_path(const struct store *s, const struct digest *d, char *out, size_t n);
 
 /*
+ * The blob is being used: its atime says so (evict.h goes by it), once in a minute at most.
+ * Where that cannot be written it looks older than it is.
+ */
+void blob_used(struct store *s, const struct digest *d);
+
+/*
  * Remove a blob and its labels; the directory is synced before success is reported.
  * Open readers keep their bytes. Returns 0, -ENOENT, or from unlinkat(2), fsync(2).
  */
