@@ -317,8 +317,11 @@ TEST(more_blobs_than_are_kept_in_memory_at_once_all_get_their_turn)
 	TMP_STORE(t);
 
 	CHECK(t.store != NULL);
+	CHECK_EQ(mkdirat(store_root_fd(t.store), "labels", 0755), 0);
+	CHECK_EQ(mkdirat(store_root_fd(t.store), "labels/sha256", 0755), 0);
 	for (int i = 0; i < 4300; i++) {
 		char path[DIGEST_HEX_LEN + 32] = "blobs/sha256/";
+		char label[DIGEST_HEX_LEN + 32] = "labels/sha256/";
 		struct timespec when[2] = {{.tv_sec = 1000000 + i}, {.tv_sec = 1000000 + i}};
 
 		(void)snprintf(text, sizeof(text), "%010d", i);
@@ -326,7 +329,11 @@ TEST(more_blobs_than_are_kept_in_memory_at_once_all_get_their_turn)
 		digest_hex(&d, path + strlen(path));
 		CHECK_EQ(tmp_store_put(&t, path, text), 0);
 		CHECK_EQ(utimensat(store_root_fd(t.store), path, when, 0), 0);
-		CHECK_EQ(label_learn(t.store, &d, "host/x", NULL, 10, "fetch"), 0);
+		digest_hex(&d, label + strlen(label));
+		CHECK_EQ(tmp_store_put(&t, label,
+				       "{\"source\":[\"host/x\"],\"size\":10,"
+				       "\"origin\":\"fetch\"}"),
+			 0);
 		last = d;
 	}
 	CHECK_EQ(make_evict(&t, &x, &e), 0);
