@@ -286,7 +286,7 @@ class Faults(Fake):
         self.rules({"do": "status", "code": 429, "headers": {"Retry-After": "3"}})
         status, h, _ = self.get("/v2/")
         self.assertEqual((status, h["retry-after"]), (429, "3"))
-        self.rules({"host": "main", "do": "redirect", "to": "other"})
+        self.rules({"host": "main", "path": "/blobs/", "do": "redirect", "to": "other"})
         status, h, _ = self.get(self.layer)
         self.assertEqual((status, h["location"]),
                          (307, "http://%s%s" % (self.hosts["other"], self.layer)))

@@ -364,7 +364,7 @@ class Host:
             if rule["do"] == "redirect":
                 to = self.fake.url_of(rule["to"]) if "to" in rule else self.fake.url_of(self.name)
                 return Response(rule.get("code", 307),
-                                {"Location": rule.get("url") or to + rule.get("path", q.target)})
+                                {"Location": rule.get("url") or to + rule.get("to_path", q.target)})
             if rule["do"] == "expire":
                 self.auth.revoke_all()
                 return error(401, "UNAUTHORIZED", {

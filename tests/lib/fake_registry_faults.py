@@ -14,7 +14,7 @@ and what is done, "do":
 
     delay           seconds
     status          code, headers {}, text: instead of the answer. 429: headers {"Retry-After": "1"}
-    redirect        to HOST [path, code]: instead of the answer; without `to` a loop to itself
+    redirect        to HOST [to_path, code], or url: instead of the answer; without these a loop
     drop            the connection is closed instead of an answer
     expire          every token is taken back, and this request answered with 401
     header          name, value (null: leave it out) of the answer

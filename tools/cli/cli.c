@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +8,8 @@
 #include <string.h>
 
 #include "base/log.h"
+
+#define MAX_OPTIONS 64 /* of a command, with --help and the end */
 
 static const struct cli_command *current; /* the command that runs, for its help */
 
@@ -120,11 +123,17 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
 int cli_getopt(const struct cli_program *p, int argc, char **argv, const char *shorts,
 	       const struct option *longs, int *ret_status)
 {
+	struct option all[MAX_OPTIONS] = {{"help", no_argument, NULL, 'h'}};
 	char spec[64];
+	size_t n = 0;
 	int o;
 
+	while (longs[n].name != NULL)
+		n++;
+	assert(n + 2 <= MAX_OPTIONS);
+	memcpy(all + 1, longs, n * sizeof(*longs));
 	(void)snprintf(spec, sizeof(spec), "+h%s", shorts);
-	o = getopt_long(argc, argv, spec, longs, NULL); /* NOLINT(concurrency-mt-unsafe) */
+	o = getopt_long(argc, argv, spec, all, NULL); /* NOLINT(concurrency-mt-unsafe) */
 	if (o == 'h') {
 		print_command_help(p, current);
 		*ret_status = CLI_OK;
