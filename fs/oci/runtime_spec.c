@@ -173,9 +173,6 @@ static json_t *make_process(const struct image_config *c, const struct runtime_o
 		  add(p, "env", make_env(c, o)) &&
 		  add(p, "cwd", json_sprintf("%s%s", dir[0] == '/' ? "" : "/", dir)) &&
 		  add(p, "capabilities", make_capabilities()) &&
-		  add(p, "rlimits",
-		      json_pack("[{s:s, s:i, s:i}]", "type", "RLIMIT_NOFILE", "hard", 1048576,
-				"soft", 1024)) &&
 		  add(p, "noNewPrivileges", json_true());
 
 	return finish(p, ok);

@@ -27,27 +27,6 @@ static const struct manifest *document(const struct image *im)
 	return m;
 }
 
-/* What the layers and the config weigh, and how much of that lies in the store. */
-struct weight {
-	uint64_t bytes, local_bytes;
-	size_t n_local; /* layers */
-};
-
-static struct weight weigh(struct store *s, const struct manifest *m)
-{
-	struct weight w = {.bytes = m->config.size};
-
-	w.local_bytes = blob_exists(s, &m->config.digest) ? m->config.size : 0;
-	for (size_t i = 0; i < m->n_entries; i++) {
-		w.bytes += m->entries[i].size;
-		if (!blob_exists(s, &m->entries[i].digest))
-			continue;
-		w.local_bytes += m->entries[i].size;
-		w.n_local++;
-	}
-	return w;
-}
-
 /* The step of the history that made layer n, or NULL. */
 static const struct image_history *step_of(const struct image_config *c, size_t n)
 {
@@ -142,7 +121,7 @@ static int config_lines(struct buf *out, const struct image_config *c)
 
 static int size_line(struct store *s, struct buf *out, const struct manifest *m)
 {
-	struct weight w = weigh(s, m);
+	struct image_weight w = image_weigh(s, m);
 	char all[32], here[32], text[160];
 
 	size_format(w.bytes, all, sizeof(all));
@@ -299,7 +278,7 @@ static int add_layer(struct store *s, json_t *layers, const struct image *im, si
 
 static int add_image(struct store *s, json_t *all, const struct image *im)
 {
-	struct weight w = weigh(s, im->manifest);
+	struct image_weight w = image_weigh(s, im->manifest);
 	json_t *layers = json_array();
 	struct digest chain;
 	int r = layers == NULL || json_object_set_new(all, "layers", layers) < 0 ? -ENOMEM : 0;

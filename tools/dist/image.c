@@ -133,6 +133,21 @@ void image_close(struct image *im)
 	im->config = image_config_free(im->config);
 }
 
+struct image_weight image_weigh(struct store *s, const struct manifest *m)
+{
+	struct image_weight w = {.bytes = m->config.size, .n_layers = m->n_entries};
+
+	w.local_bytes = blob_exists(s, &m->config.digest) ? m->config.size : 0;
+	for (size_t i = 0; i < m->n_entries; i++) {
+		w.bytes += m->entries[i].size;
+		if (!blob_exists(s, &m->entries[i].digest))
+			continue;
+		w.local_bytes += m->entries[i].size;
+		w.n_local++;
+	}
+	return w;
+}
+
 int image_platform(const char *text, struct platform *ret, struct err *err)
 {
 	if (text != NULL)

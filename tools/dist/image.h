@@ -47,6 +47,14 @@ int image_load_config(struct store *s, struct image *im, struct err *err);
 
 void image_close(struct image *im);
 
+/* What config and layers weigh, and how much of that lies in the store. */
+struct image_weight {
+	uint64_t bytes, local_bytes;
+	size_t n_layers, n_local;
+};
+
+struct image_weight image_weigh(struct store *s, const struct manifest *m);
+
 /* --platform, or the host's where text is NULL; 0 or -EINVAL. */
 int image_platform(const char *text, struct platform *ret, struct err *err);
 

@@ -58,6 +58,27 @@ static const struct cli_command commands[] = {
 		.run = cmd_list,
 	},
 	{
+		.name = "images",
+		.args = "[options]",
+		.summary = "List the images that have a name in the store.",
+		.options = OPT_ROOT "  -q, --quiet              print the name alone\n" OPT_JSON,
+		.run = cmd_images,
+	},
+	{
+		.name = "tag",
+		.args = "[options] IMAGE|DIGEST NAME",
+		.summary = "Let NAME stand for an image of the store, print it in full.",
+		.options = OPT_ROOT,
+		.run = cmd_tag,
+	},
+	{
+		.name = "untag",
+		.args = "[options] NAME...",
+		.summary = "Forget names; the blobs stay.",
+		.options = OPT_ROOT,
+		.run = cmd_untag,
+	},
+	{
 		.name = "inspect",
 		.args = "[options] IMAGE|DIGEST",
 		.summary = "Tell what an image of the store is made of, and what it runs.",
