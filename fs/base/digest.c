@@ -1,12 +1,19 @@
+/*
+ * OpenSSL's own struct SHA256_CTX instead of EVP: EVP gives no way to carry the state of a hash
+ * over a restart (hasher_save). The struct is public in <openssl/sha.h> and its fields are those
+ * of FIPS 180-4: the eight words of the hash, the length in bits, the block that is not full.
+ * The functions are deprecated in favour of EVP, not gone, and run the same SHA-NI code.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "base/digest.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/hex.h"
 
 int digest_parse_hex(const char *s, struct digest *ret)
@@ -68,61 +75,77 @@ int digest_compare(const struct digest *a, const struct digest *b)
 }
 
 struct hasher {
-	EVP_MD_CTX *ctx;
+	SHA256_CTX ctx;
 };
 
 int hasher_new(struct hasher **ret)
 {
-	cleanup_free struct hasher *h = calloc(1, sizeof(*h));
+	struct hasher *h = calloc(1, sizeof(*h));
 
 	if (h == NULL)
 		return -ENOMEM;
-	h->ctx = EVP_MD_CTX_new();
-	if (h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1) {
-		EVP_MD_CTX_free(h->ctx);
-		return -ENOMEM;
-	}
-	*ret = steal_ptr(h);
+	hasher_reset(h);
+	*ret = h;
 	return 0;
 }
 
-/* Past its initialisation EVP's SHA-256 has no way to fail: a failure is a bug of ours. */
+/* SHA-256 has no way to fail: a failure is a bug of ours. */
 void hasher_update(struct hasher *h, const void *p, size_t n)
 {
-	int ok = EVP_DigestUpdate(h->ctx, p, n);
+	int ok = SHA256_Update(&h->ctx, p, n);
 
 	assert(ok == 1);
 }
 
 void hasher_reset(struct hasher *h)
 {
-	int ok = EVP_DigestInit_ex(h->ctx, NULL, NULL);
+	int ok = SHA256_Init(&h->ctx);
 
 	assert(ok == 1);
 }
 
 void hasher_final(struct hasher *h, struct digest *ret)
 {
-	int ok = EVP_DigestFinal_ex(h->ctx, ret->bytes, NULL);
-
-	assert(ok == 1);
+	hasher_peek(h, ret);
 	hasher_reset(h);
 }
 
-int hasher_peek(const struct hasher *h, struct digest *ret)
+void hasher_peek(const struct hasher *h, struct digest *ret)
 {
-	EVP_MD_CTX *copy = EVP_MD_CTX_new();
-	int ok = copy != NULL && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 &&
-		 EVP_DigestFinal_ex(copy, ret->bytes, NULL) == 1;
+	SHA256_CTX copy = h->ctx;
+	int ok = SHA256_Final(ret->bytes, &copy);
 
-	EVP_MD_CTX_free(copy);
-	return ok ? 0 : -ENOMEM;
+	assert(ok == 1);
+}
+
+int hasher_save(const struct hasher *h, struct hasher_state *ret)
+{
+	uint64_t bits = (uint64_t)h->ctx.Nh << 32 | h->ctx.Nl;
+
+	if (h->ctx.num != 0)
+		return -EINVAL;
+	ret->n_bytes = bits / 8;
+	for (size_t i = 0; i < 8; i++)
+		ret->words[i] = h->ctx.h[i];
+	return 0;
+}
+
+int hasher_load(struct hasher *h, const struct hasher_state *st)
+{
+	uint64_t bits = st->n_bytes * 8;
+
+	if (st->n_bytes % HASHER_BLOCK_BYTES != 0 || bits / 8 != st->n_bytes)
+		return -EINVAL;
+	hasher_reset(h);
+	for (size_t i = 0; i < 8; i++)
+		h->ctx.h[i] = st->words[i];
+	h->ctx.Nl = (uint32_t)bits;
+	h->ctx.Nh = (uint32_t)(bits >> 32);
+	return 0;
 }
 
 struct hasher *hasher_free(struct hasher *h)
 {
-	if (h != NULL)
-		EVP_MD_CTX_free(h->ctx);
 	free(h);
 	return NULL;
 }

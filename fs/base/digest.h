@@ -61,9 +61,23 @@ int hasher_new(struct hasher **ret);
 void hasher_update(struct hasher *h, const void *p, size_t n);
 /* The digest of everything so far; the hasher is reset to empty. */
 void hasher_final(struct hasher *h, struct digest *ret);
-/* The same without the reset: h goes on. Returns 0 or -ENOMEM. */
-int hasher_peek(const struct hasher *h, struct digest *ret);
+/* The same without the reset: h goes on. */
+void hasher_peek(const struct hasher *h, struct digest *ret);
 void hasher_reset(struct hasher *h);
 struct hasher *hasher_free(struct hasher *h);
+
+/*
+ * Where a hash stands, to be kept over a restart. It says nothing of whether the bytes are still
+ * those that were hashed: that is for whoever goes on from it.
+ */
+#define HASHER_BLOCK_BYTES 64
+struct hasher_state {
+	uint64_t n_bytes; /* hashed so far: whole blocks */
+	uint32_t words[8];
+};
+/* Returns 0, or -EINVAL: in the middle of a block, or a state that none could have been saved as.
+ */
+int hasher_save(const struct hasher *h, struct hasher_state *ret);
+int hasher_load(struct hasher *h, const struct hasher_state *st);
 
 #endif

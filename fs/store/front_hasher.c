@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/fd.h"
@@ -14,7 +13,7 @@
 #define THREAD_AFTER_BYTES ((size_t)1 << 20)
 #define STACK_BYTES ((size_t)256 << 10)
 /* Writes that ended beyond the front, for writers that are a little out of order. */
-#define MAX_EXTENTS 16
+#define MAX_EXTENTS 64
 
 struct extent {
 	uint64_t start, end;
@@ -32,6 +31,8 @@ struct front_hasher {
 	uint64_t hashed; /* [0, hashed) is in sha, or the thread is about to put it there */
 	struct extent extents[MAX_EXTENTS]; /* beyond the front; unordered, disjoint or not */
 	size_t n_extents;
+	struct hasher_state saved; /* of sha, some chunks ago; of use while has_saved */
+	bool has_saved;
 	bool dirty;   /* sha is of no use: something below the front was written again */
 	bool restart; /* the file was cut to nothing: the thread begins anew */
 	bool stop;
@@ -57,6 +58,12 @@ int front_hasher_new(int fd, uint64_t present, struct front_hasher **ret)
 	(void)pthread_cond_init(&h->wake, NULL);
 	*ret = h;
 	return 0;
+}
+
+static void spoil_locked(struct front_hasher *h)
+{
+	h->dirty = true;
+	h->has_saved = false;
 }
 
 /* Hash n bytes at offset. Short: the file was cut under us. */
@@ -98,7 +105,9 @@ static void *run(void *arg)
 		r = hash_chunk(h, offset, (size_t)n);
 		(void)pthread_mutex_lock(&h->lock);
 		if (r < 0 && !h->restart)
-			h->dirty = true; /* finish() reads it again and tells why */
+			spoil_locked(h); /* finish() reads it again and tells why */
+		if (!h->dirty && !h->restart)
+			h->has_saved = hasher_save(h->sha, &h->saved) == 0;
 	}
 	(void)pthread_mutex_unlock(&h->lock);
 	return NULL;
@@ -151,7 +160,7 @@ void front_hasher_begin(struct front_hasher *h, uint64_t offset, size_t n)
 		return;
 	(void)pthread_mutex_lock(&h->lock);
 	if (offset < h->front)
-		h->dirty = true;
+		spoil_locked(h);
 	(void)pthread_mutex_unlock(&h->lock);
 }
 
@@ -191,15 +200,12 @@ static void advance_locked(struct front_hasher *h, uint64_t end)
 	}
 }
 
-void front_hasher_end(struct front_hasher *h, uint64_t offset, size_t written)
+static void arrived_locked(struct front_hasher *h, uint64_t offset, uint64_t n)
 {
-	(void)pthread_mutex_lock(&h->lock);
-	if (offset < h->front)
-		h->dirty = true;
-	if (written > 0 && offset > h->front)
-		add_extent_locked(h, offset, offset + written);
-	else if (offset + written > h->front)
-		advance_locked(h, offset + written);
+	if (n > 0 && offset > h->front)
+		add_extent_locked(h, offset, offset + n);
+	else if (offset + n > h->front)
+		advance_locked(h, offset + n);
 	if (h->dirty && !h->restart) {
 		/* nothing to gain before finish() */
 	} else if (h->has_thread) {
@@ -208,14 +214,58 @@ void front_hasher_end(struct front_hasher *h, uint64_t offset, size_t written)
 	} else if (!h->no_thread && h->front - h->hashed > THREAD_AFTER_BYTES) {
 		start_thread_locked(h);
 	}
+}
+
+void front_hasher_end(struct front_hasher *h, uint64_t offset, size_t written)
+{
+	(void)pthread_mutex_lock(&h->lock);
+	if (offset < h->front)
+		spoil_locked(h);
+	arrived_locked(h, offset, written);
 	(void)pthread_mutex_unlock(&h->lock);
+}
+
+int front_hasher_resume(struct front_hasher *h, const struct hasher_state *st)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(&h->lock);
+	h->front = h->hashed = 0;
+	if (st != NULL)
+		r = hasher_load(h->sha, st);
+	if (st != NULL && r == 0) {
+		h->front = h->hashed = st->n_bytes;
+		h->saved = *st;
+		h->has_saved = true;
+	}
+	(void)pthread_mutex_unlock(&h->lock);
+	return r;
+}
+
+void front_hasher_found(struct front_hasher *h, uint64_t offset, uint64_t n)
+{
+	(void)pthread_mutex_lock(&h->lock);
+	arrived_locked(h, offset, n);
+	(void)pthread_mutex_unlock(&h->lock);
+}
+
+bool front_hasher_saved(struct front_hasher *h, struct hasher_state *ret)
+{
+	bool has;
+
+	(void)pthread_mutex_lock(&h->lock);
+	has = h->has_saved;
+	if (has)
+		*ret = h->saved;
+	(void)pthread_mutex_unlock(&h->lock);
+	return has;
 }
 
 void front_hasher_truncated(struct front_hasher *h, uint64_t size)
 {
 	(void)pthread_mutex_lock(&h->lock);
 	if (size < h->hashed)
-		h->dirty = true;
+		spoil_locked(h);
 	if (size < h->front)
 		h->front = size;
 	for (size_t i = 0; i < h->n_extents;) {
@@ -229,10 +279,10 @@ void front_hasher_truncated(struct front_hasher *h, uint64_t size)
 	if (size == 0 && !h->has_thread) {
 		hasher_reset(h->sha);
 		h->hashed = 0;
-		h->dirty = false;
+		h->dirty = h->has_saved = false;
 	} else if (size == 0) {
 		h->restart = true; /* the thread may be in the middle of a chunk */
-		h->dirty = true;
+		spoil_locked(h);
 		(void)pthread_cond_signal(&h->wake);
 	}
 	(void)pthread_mutex_unlock(&h->lock);
@@ -260,7 +310,7 @@ int front_hasher_finish(struct front_hasher *h, uint64_t size, struct digest *re
 		h->hashed += n;
 	}
 	if (r == 0)
-		r = hasher_peek(h->sha, ret);
+		hasher_peek(h->sha, ret);
 	h->front = size;
 	h->n_extents = 0;
 	h->no_thread = false;

@@ -14,6 +14,7 @@
 #ifndef STORE_FRONT_HASHER_H
 #define STORE_FRONT_HASHER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,19 @@ int front_hasher_new(int fd, uint64_t present, struct front_hasher **ret);
 /* Around every write of [offset, offset + n): begin before it, end with what was written. */
 void front_hasher_begin(struct front_hasher *h, uint64_t offset, size_t n);
 void front_hasher_end(struct front_hasher *h, uint64_t offset, size_t written);
+
+/*
+ * Before the first write, of a file that has holes: nothing of it counts as present but the
+ * bytes whose hash is st (NULL: none), and what front_hasher_found() tells. Returns 0 or -EINVAL
+ * (no such state), and counts none then.
+ */
+int front_hasher_resume(struct front_hasher *h, const struct hasher_state *st);
+
+/* [offset, offset + n) was there all along. */
+void front_hasher_found(struct front_hasher *h, uint64_t offset, uint64_t n);
+
+/* Where the hash stood a moment ago, for a later front_hasher_resume(); false: nothing hashed. */
+bool front_hasher_saved(struct front_hasher *h, struct hasher_state *ret);
 
 /* The file was cut or extended to size bytes (no write under way across size). */
 void front_hasher_truncated(struct front_hasher *h, uint64_t size);

@@ -206,6 +206,21 @@ uint64_t ingest_size(struct ingest *i)
 	return fstat(i->data_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+int ingest_sparse(struct ingest *i, const struct hasher_state *hashed)
+{
+	return front_hasher_resume(i->hasher, hashed);
+}
+
+void ingest_found(struct ingest *i, uint64_t offset, uint64_t n)
+{
+	front_hasher_found(i->hasher, offset, n);
+}
+
+bool ingest_hashed(struct ingest *i, struct hasher_state *ret)
+{
+	return front_hasher_saved(i->hasher, ret);
+}
+
 int ingest_set_total(struct ingest *i, uint64_t total, struct err *err)
 {
 	char text[32];
@@ -414,21 +429,26 @@ static int verify(struct ingest *i, uint64_t size, struct digest *ret, struct er
 	return 0;
 }
 
+int ingest_verify(struct ingest *i, struct digest *ret, struct err *err)
+{
+	struct stat st;
+
+	if (i->spoilt)
+		return err_set(err, EIO, "sync data: failed before, the bytes may be lost");
+	if (fstat(i->data_fd, &st) < 0)
+		return err_errno(err, errno, "stat data");
+	return verify(i, (uint64_t)st.st_size, ret, err);
+}
+
 int ingest_commit(struct ingest *i, struct digest *ret, struct err *err)
 {
 	struct err why = {0};
 	bool spoilt = false;
 	struct digest d;
-	struct stat st;
 	int r;
 
 	assert(!i->committed);
-	if (i->spoilt)
-		r = err_set(&why, EIO, "sync data: failed before, the bytes may be lost");
-	else if (fstat(i->data_fd, &st) < 0)
-		r = err_errno(&why, errno, "stat data");
-	else
-		r = verify(i, (uint64_t)st.st_size, &d, &why);
+	r = ingest_verify(i, &d, &why);
 	/* Before it has its name: what is there already could be evicted until then. */
 	if (r == 0 && !i->fetched && (r = label_claim(i->store, &d)) < 0)
 		(void)err_errno(&why, -r, "label blob");

@@ -11,6 +11,7 @@
  *   ref         the ref, raw bytes      data      bytes so far
  *   total       decimal                 expected  "sha256:<hex>"
  *   startedat, updatedat                RFC 3339, containerd's
+ *   chunks      a lazy fill's map of what is there and what is a hole (chunkmap.h)
  *   failed      why the last commit failed, one line; the bytes are kept to look at, but are
  *               never resumed from after a digest mismatch
  * A side file that is missing or garbled never wedges a ref. (lock and failed are ours, the rest
@@ -124,10 +125,31 @@ struct ingest *ingest_abort(struct ingest *i);
 /* Remove the ingest of ref if nobody holds it. 0, -ENOENT, -EBUSY or from the file system. */
 int ingest_remove(struct store *s, const char *ref, struct err *err);
 
+/*
+ * An ingest whose data has holes (a lazy fill's). After ingest_open() and before the first write:
+ * nothing of data counts as present but the bytes whose hash is `hashed` (NULL: none) and what
+ * ingest_found() tells. The holder vouches that those bytes are the ones that were hashed. 0 or
+ * -EINVAL.
+ */
+int ingest_sparse(struct ingest *i, const struct hasher_state *hashed);
+void ingest_found(struct ingest *i, uint64_t offset, uint64_t n);
+
+/* Where the hash of the data stands, to go on from after a restart; false: nowhere yet. */
+bool ingest_hashed(struct ingest *i, struct hasher_state *ret);
+
+/*
+ * What a commit checks, and nothing else: size and digest as expected. Errors as
+ * ingest_commit(). A commit that follows at once hashes nothing again.
+ */
+int ingest_verify(struct ingest *i, struct digest *ret, struct err *err);
+
+/* The directory of ref, held by whom it may be, for a look: a descriptor, or -ENOENT ... */
+int ingest_peek(struct store *s, const char *ref);
+
 /* What is known of an ingest without taking its lock. */
 struct ingest_status {
 	char ref[INGEST_REF_MAX + 1];
-	uint64_t size;	    /* bytes of data */
+	uint64_t size;	    /* bytes of data; where it may have holes, those that are there */
 	uint64_t allocated; /* bytes of disk it takes: st_blocks * 512 */
 	uint64_t total;	    /* 0: unknown */
 	bool has_expected;

@@ -281,7 +281,7 @@ static void load_side_files(int dir_fd, struct ingest_status *st)
 
 int ingest_dir_load(int dir_fd, const char *name, struct ingest_status *ret)
 {
-	struct stat data;
+	struct stat data, chunks;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
@@ -294,6 +294,9 @@ int ingest_dir_load(int dir_fd, const char *name, struct ingest_status *ret)
 		return -ENOENT;
 	ret->size = (uint64_t)data.st_size;
 	ret->allocated = (uint64_t)data.st_blocks * 512;
+	if (ret->size > ret->allocated &&
+	    fstatat(dir_fd, "chunks", &chunks, AT_SYMLINK_NOFOLLOW) == 0)
+		ret->size = ret->allocated;
 	ret->updated_ns = timespec_ns(&data.st_mtim);
 	load_side_files(dir_fd, ret);
 	ret->locked = ingest_dir_is_locked(dir_fd) == 1;

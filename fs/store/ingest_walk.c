@@ -13,6 +13,16 @@ static int open_dir(struct store *s, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
+int ingest_peek(struct store *s, const char *ref)
+{
+	char name[DIGEST_HEX_LEN + 1];
+	int r = ingest_dir_name(ref, name, NULL);
+
+	if (r < 0)
+		return r;
+	return s->ingest_fd < 0 ? -ENOENT : open_dir(s, name);
+}
+
 int ingest_stat(struct store *s, const char *ref, struct ingest_status *ret)
 {
 	char name[DIGEST_HEX_LEN + 1];
