@@ -3,8 +3,9 @@
  * registries. fill/ implements it; tests have one in memory.
  *
  * Threads: every function from any thread. describe() answers from local state at once; lookup
- * and ensure return at once and call back later, exactly once, from a thread of the
- * source's, with no lock held. After cancel() the callback comes soon, with -EINTR at the latest.
+ * and ensure return at once and call back exactly once, with no lock held: before they return, or
+ * later from a thread of the source's. After cancel() the callback comes soon, with -EINTR at
+ * the latest.
  */
 #ifndef STORE_BLOB_SOURCE_H
 #define STORE_BLOB_SOURCE_H
@@ -32,7 +33,17 @@ struct blob_wait {
 	void (*done)(struct blob_wait *w, int r, const struct err *err);
 	struct blob_info info; /* lookup: the answer, when r is 0 */
 	int fd;		       /* ensure: when r is 0, a descriptor to read from, the asker's now */
-	void *source_private;  /* the source's */
+	void *source_private;  /* the source's; NULL before it is asked */
+};
+
+/* What a source tells by itself, from a thread of its own and with no lock held. */
+struct blob_listener {
+	/*
+	 * Bytes of d that ensure() gave out were wrong: whoever may have read any of them must
+	 * never come to a clean end of file. When this returns nobody new may get bytes that
+	 * were read before; it must not wait for the source.
+	 */
+	void (*spoilt)(struct blob_listener *l, const struct digest *d);
 };
 
 struct blob_source;
@@ -74,6 +85,9 @@ struct blob_source_ops {
 		     int (*fn)(void *arg, const char *ref, uint64_t size, uint64_t total,
 			       int64_t started_ns, const char *state),
 		     void *arg);
+
+	/* The one who listens; NULL: nobody. Not while a call to the old one may be under way. */
+	void (*listen)(struct blob_source *src, struct blob_listener *l);
 };
 
 struct blob_source {

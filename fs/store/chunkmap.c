@@ -11,11 +11,12 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-#define MAGIC "cfchunk1"
 #define HEADER_BYTES ((size_t)32)
 #define HASH_BYTES ((size_t)64)
 #define RECORDS_AT (HEADER_BYTES + 2 * HASH_BYTES)
 #define RECORD_BYTES ((size_t)16)
+
+static const unsigned char magic[8] = {'c', 'f', 'c', 'h', 'u', 'n', 'k', '1'};
 
 struct chunk {
 	uint64_t xxh3;
@@ -84,7 +85,7 @@ static int new_map(uint64_t size, struct chunkmap **ret)
 
 static void encode_header(const struct chunkmap *m, unsigned char out[HEADER_BYTES])
 {
-	memcpy(out, MAGIC, 8);
+	memcpy(out, magic, sizeof(magic));
 	put64(out + 8, m->size);
 	put32(out + 16, (uint32_t)CHUNK_BYTES);
 	put32(out + 20, 0);

@@ -1,0 +1,416 @@
+/* The requests of a fill: what to ask for, and what to do with what comes. */
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "fill/fill_one.h"
+#include "fill/planner.h"
+
+/* A chunk that is here in part is noted on disk each time that so much more of it has come. */
+#define NOTE_BYTES ((uint64_t)64 << 10)
+#define HASH_NOTE_BYTES ((uint64_t)4 << 20)
+#define BACKGROUND_CONNECTIONS 2
+#define URGENT_CONNECTIONS 2 /* beside the others, for bytes that somebody waits for */
+
+static struct range *range_of(struct registry_request *q)
+{
+	return list_entry(q, struct range, ask.q);
+}
+
+static void release_range(struct ask *a)
+{
+	struct range *r = list_entry(a, struct range, ask);
+
+	XXH3_freeState(r->xxh3);
+	free(r);
+}
+
+/* Add host to a list of hosts with blanks between them; one too many is left out. */
+static void add_host(char *hosts, size_t n, const char *host)
+{
+	size_t len = strlen(hosts), more = strlen(host);
+	const char *at = hosts;
+
+	while ((at = strstr(at, host)) != NULL) {
+		if ((at == hosts || at[-1] == ' ') && (at[more] == ' ' || at[more] == '\0'))
+			return;
+		at += more;
+	}
+	if (more == 0 || len + more + 2 > n)
+		return;
+	if (len > 0)
+		hosts[len++] = ' ';
+	memcpy(hosts + len, host, more + 1);
+}
+
+static int range_head(struct registry_request *q, const struct registry_object *obj)
+{
+	struct range *r = range_of(q);
+	struct fill *f = r->fill->engine;
+	int ret = 0;
+
+	fill_lock(f);
+	if (!r->fill->has_size && obj->has_size)
+		r->fill->size = obj->size; /* for people to see; what comes is what counts */
+	else if (r->fill->has_size && obj->has_size && obj->size != r->fill->size)
+		ret = -EPROTO;
+	add_host(r->fill->hosts, sizeof(r->fill->hosts), obj->host);
+	fill_unlock(f);
+	return ret;
+}
+
+/* Note n more bytes at p that lie in the data from r->at on, chunk by chunk. */
+static void note_locked(struct range *r, const unsigned char *p, size_t n)
+{
+	struct fill_one *o = r->fill;
+
+	while (n > 0) {
+		uint64_t i = r->at / CHUNK_BYTES, in_chunk = r->at % CHUNK_BYTES;
+		size_t m = n < CHUNK_BYTES - in_chunk ? n : (size_t)(CHUNK_BYTES - in_chunk);
+		uint64_t got = in_chunk + m;
+
+		if (in_chunk == 0)
+			(void)XXH3_64bits_reset(r->xxh3);
+		(void)XXH3_64bits_update(r->xxh3, p, m);
+		chunkmap_note(o->map, i, got, XXH3_64bits_digest(r->xxh3),
+			      got == chunkmap_len(o->map, i) ||
+				      got / NOTE_BYTES > in_chunk / NOTE_BYTES);
+		r->at += m;
+		p += m;
+		n -= m;
+	}
+}
+
+static void note_hash_locked(struct fill_one *o)
+{
+	struct hasher_state st;
+
+	if (!ingest_hashed(o->ingest, &st) || st.n_bytes < o->hash_saved_at + HASH_NOTE_BYTES)
+		return;
+	chunkmap_save_hash(o->map, &st);
+	o->hash_saved_at = st.n_bytes;
+}
+
+/* In order, for each range on the network thread alone; the data is written without the lock. */
+static int range_data(struct registry_request *q, uint64_t offset, const void *p, size_t n)
+{
+	struct range *r = range_of(q);
+	struct fill_one *o = r->fill;
+	struct fill *f = o->engine;
+	struct todo t;
+	int w;
+
+	if (offset != r->at || n > r->end - r->at)
+		return -EPROTO;
+	w = ingest_write(o->ingest, p, n, offset);
+	if (w < 0) {
+		r->local_error = w;
+		return w;
+	}
+	todo_init(&t);
+	fill_lock(f);
+	f->stats.bytes_fetched += n;
+	if (r->ask.cancelled)
+		w = -ECANCELED;
+	if (o->map != NULL) {
+		note_locked(r, p, n);
+		note_hash_locked(o);
+		if (o->state == FILL_RUNNING)
+			fill_one_serve_locked(o, &t);
+	} else {
+		r->at += n;
+	}
+	todo_unlock_and_run(f, &t);
+	return w;
+}
+
+/* Which of two reasons tells more of what is the matter: refusals over silence over absence. */
+static int weight(int r)
+{
+	switch (-r) {
+	case 0:
+		return 0;
+	case ENOENT:
+		return 1;
+	case EIO:
+	case ETIMEDOUT:
+		return 2;
+	default:
+		return 3;
+	}
+}
+
+static void keep_error(struct fill_one *o, int r, const struct err *err)
+{
+	if (o->err.code != 0 && weight(-o->err.code) > weight(r))
+		return;
+	if (err != NULL)
+		o->err = *err;
+	else
+		(void)err_errno(&o->err, -r, "fetch");
+	o->err.code = -r;
+}
+
+/*
+ * A request has failed for good: go on with the next source. After the last one begin again with
+ * the first when something has come since the last time, else give up.
+ */
+static void source_failed_locked(struct fill_one *o, const struct range *r, int code,
+				 const struct err *err, struct todo *t)
+{
+	uint64_t here = o->map != NULL ? chunkmap_here(o->map) : 0;
+
+	keep_error(o, code, err);
+	if (o->source_at < o->n_sources && o->sources[o->source_at] == r->source)
+		o->source_at++;
+	if (o->source_at >= o->n_sources && here > o->here_at_failure && code != -ENOENT &&
+	    code != -EACCES) {
+		o->here_at_failure = here;
+		o->source_at = 0;
+	}
+	if (o->source_at >= o->n_sources)
+		fill_one_fail_locked(o, -o->err.code, &o->err, t);
+}
+
+static void range_ended_locked(struct fill_one *o, struct range *r, int code, const struct err *err,
+			       struct todo *t)
+{
+	struct err why;
+
+	if (o->state != FILL_RUNNING)
+		return;
+	if (r->local_error < 0) {
+		(void)err_errno(&why, -r->local_error, "write data");
+		fill_one_fail_locked(o, r->local_error, &why, t);
+		return;
+	}
+	if (code == 0 && !o->has_size && o->single) {
+		o->size = r->at;
+		o->has_size = true;
+	} else if (code == 0 && r->at < r->end) {
+		code = err_set(&why, EPROTO, "%s: %s: ended early", r->source->name, o->object);
+		err = &why;
+	}
+	if (code < 0 && !(code == -ECANCELED && r->ask.cancelled))
+		source_failed_locked(o, r, code, err, t);
+	else if (code == 0 && o->source_at < o->n_sources && o->sources[o->source_at] == r->source)
+		o->err.code = 0;
+	fill_one_plan_locked(o, t);
+}
+
+static void range_done(struct registry_request *q, int code, const struct registry_object *obj,
+		       const struct err *err)
+{
+	struct range *r = range_of(q);
+	struct fill_one *o = r->fill;
+	struct fill *f = o->engine;
+	struct todo t;
+
+	todo_init(&t);
+	fill_lock(f);
+	if (obj != NULL && r->at > r->start)
+		add_host(o->hosts, sizeof(o->hosts), obj->host);
+	if (o->map != NULL && r->at % CHUNK_BYTES != 0)
+		chunkmap_note(o->map, r->at / CHUNK_BYTES, 0, 0, /* save= */ true);
+	list_del(&r->node);
+	o->n_ranges--;
+	range_ended_locked(o, r, code, err, &t);
+	if (o->state == FILL_ENDING && o->n_ranges == 0)
+		fill_one_job_locked(o, &t);
+	ask_unref_locked(&r->ask);
+	todo_unlock_and_run(f, &t);
+}
+
+/* The hash of a chunk that is gone on with covers what is here of it. */
+static int prime(struct range *r)
+{
+	uint64_t in_chunk = r->start % CHUNK_BYTES;
+	cleanup_free void *bytes = NULL;
+	ssize_t n;
+
+	r->xxh3 = XXH3_createState();
+	if (r->xxh3 == NULL)
+		return -ENOMEM;
+	(void)XXH3_64bits_reset(r->xxh3);
+	if (in_chunk == 0)
+		return 0;
+	bytes = malloc(in_chunk);
+	if (bytes == NULL)
+		return -ENOMEM;
+	n = fd_pread_full(r->fill->data_fd, bytes, in_chunk, r->start - in_chunk);
+	if (n < 0 || (uint64_t)n < in_chunk)
+		return n < 0 ? (int)n : -EIO;
+	(void)XXH3_64bits_update(r->xxh3, bytes, in_chunk);
+	return 0;
+}
+
+static int start_locked(struct fill_one *o, const struct span *span, struct todo *t)
+{
+	uint64_t cap = o->engine->config.background_bps;
+	struct range *r = calloc(1, sizeof(*r));
+	int e = r == NULL ? -ENOMEM : 0;
+
+	if (e < 0)
+		return e;
+	ask_init(&r->ask, release_range);
+	r->fill = o;
+	r->source = o->sources[o->source_at];
+	r->start = r->at = span->start;
+	r->end = span->end;
+	if (o->map != NULL)
+		e = prime(r);
+	if (e < 0) {
+		release_range(&r->ask);
+		return e;
+	}
+	r->capped = cap > 0 && list_empty(&o->waiters);
+	r->ask.q = (struct registry_request){
+		.op = o->op,
+		.host = r->source->ref.host,
+		.repository = r->source->ref.repository,
+		.object = o->object,
+		.mediatype =
+			o->mediatype[0] != '\0' && o->op == REGISTRY_MANIFEST ? o->mediatype : NULL,
+		.offset = span->start,
+		.length = o->single ? 0 : span->end - span->start,
+		.size = o->has_size ? o->size : 0,
+		.avoid = o->avoid[0] != '\0' ? o->avoid : NULL,
+		.max_bytes_per_s = r->capped ? cap / BACKGROUND_CONNECTIONS + 1 : 0,
+		.head = range_head,
+		.data = range_data,
+		.done = range_done,
+	};
+	list_add_tail(&o->ranges, &r->node);
+	o->n_ranges++;
+	todo_start_locked(t, &r->ask);
+	return 0;
+}
+
+/* The spans in flight, less what has come of them. */
+static size_t flying(const struct fill_one *o, struct span out[RANGES_MAX])
+{
+	size_t n = 0;
+
+	list_for_each (node, &o->ranges) {
+		struct range *r = list_entry(node, struct range, node);
+
+		if (r->at < r->end && n < RANGES_MAX)
+			out[n++] = (struct span){.start = r->at, .end = r->end};
+	}
+	return n;
+}
+
+/* The next piece of [from, to): 1 when asked for, 0 when there is none, or a negative errno. */
+static int ask_for_locked(struct fill_one *o, uint64_t from, uint64_t to, uint64_t length,
+			  struct todo *t)
+{
+	struct span spans[RANGES_MAX], next;
+	int r;
+
+	if (!planner_next(o->map, spans, flying(o, spans), from, to, length, &next))
+		return 0;
+	r = start_locked(o, &next, t);
+	return r < 0 ? r : 1;
+}
+
+/* What somebody waits for and nobody has asked for: the background goes on behind it. */
+static int ask_urgent_locked(struct fill_one *o, struct todo *t)
+{
+	unsigned int limit = o->engine->config.connections + URGENT_CONNECTIONS;
+	int r = 0;
+
+	if (o->engine->config.verify != FILL_VERIFY_AT_EOF)
+		return 0; /* they wait for the whole */
+	list_for_each (n, &o->waiters) {
+		const struct waiter *w = list_entry(n, struct waiter, node);
+
+		if (o->n_ranges >= limit)
+			break;
+		if (w->whole)
+			continue;
+		r = ask_for_locked(o, w->offset, w->end, CHUNK_BYTES, t);
+		if (r < 0)
+			break;
+		if (r > 0) {
+			o->cursor = w->offset;
+			o->length = 0;
+		}
+	}
+	return r;
+}
+
+static int ask_background_locked(struct fill_one *o, struct todo *t)
+{
+	unsigned int limit = o->engine->config.connections;
+	int r = 1;
+
+	if (list_empty(&o->waiters) && limit > BACKGROUND_CONNECTIONS)
+		limit = BACKGROUND_CONNECTIONS;
+	while (r > 0 && o->n_ranges < limit) {
+		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map),
+						 o->engine->config.connections);
+
+		r = ask_for_locked(o, o->cursor, o->size, length, t);
+		if (r == 0 && o->cursor > 0)
+			r = ask_for_locked(o, 0, o->cursor, length, t);
+		if (r > 0)
+			o->length = length;
+	}
+	return r;
+}
+
+static int ask_single_locked(struct fill_one *o, struct todo *t)
+{
+	struct span all = {.start = 0, .end = o->has_size ? o->size : UINT64_MAX};
+
+	return o->n_ranges > 0 ? 0 : start_locked(o, &all, t);
+}
+
+static bool is_whole(const struct fill_one *o)
+{
+	if (o->n_ranges > 0)
+		return false;
+	return o->map != NULL ? chunkmap_front(o->map) == o->size : o->has_size;
+}
+
+void fill_one_plan_locked(struct fill_one *o, struct todo *t)
+{
+	struct err err;
+	int r;
+
+	if (o->state != FILL_RUNNING)
+		return;
+	if (is_whole(o)) {
+		o->state = FILL_VERIFYING;
+		fill_one_job_locked(o, t);
+		return;
+	}
+	if (o->source_at >= o->n_sources)
+		return;
+	if (o->single) {
+		r = ask_single_locked(o, t);
+	} else {
+		r = ask_urgent_locked(o, t);
+		if (r >= 0)
+			r = ask_background_locked(o, t);
+	}
+	/* Those in flight go on; without any there is nobody left to plan again. */
+	if (r < 0 && o->n_ranges == 0) {
+		(void)err_errno(&err, -r, "ask for more");
+		fill_one_fail_locked(o, r, &err, t);
+	}
+}
+
+void fill_one_cancel_ranges_locked(struct fill_one *o, bool capped_only, struct todo *t)
+{
+	list_for_each (n, &o->ranges) {
+		struct range *r = list_entry(n, struct range, node);
+
+		if (r->capped || !capped_only)
+			todo_cancel_locked(t, &r->ask);
+	}
+}

@@ -1,0 +1,52 @@
+#include "fill/planner.h"
+
+#define LENGTH_MAX (16 * CHUNK_BYTES)
+
+static bool is_flying(const struct span *flying, size_t n, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < n; i++)
+		if (flying[i].start < end && start < flying[i].end)
+			return true;
+	return false;
+}
+
+static bool wanted(const struct chunkmap *m, const struct span *flying, size_t n, uint64_t i)
+{
+	uint64_t start = i * CHUNK_BYTES;
+
+	return !chunkmap_whole(m, i) && !is_flying(flying, n, start, start + chunkmap_len(m, i));
+}
+
+bool planner_next(const struct chunkmap *m, const struct span *flying, size_t n, uint64_t from,
+		  uint64_t to, uint64_t max_bytes, struct span *ret)
+{
+	uint64_t front = chunkmap_front(m), size = chunkmap_size(m), i;
+
+	if (from < front)
+		from = front;
+	if (to > size)
+		to = size;
+	for (i = from / CHUNK_BYTES; i * CHUNK_BYTES < to; i++)
+		if (wanted(m, flying, n, i))
+			break;
+	if (from >= to || i * CHUNK_BYTES >= to)
+		return false;
+	ret->start = i * CHUNK_BYTES + chunkmap_got(m, i);
+	do
+		ret->end = i * CHUNK_BYTES + chunkmap_len(m, i);
+	while (++i < chunkmap_count(m) && ret->end - ret->start < max_bytes &&
+	       wanted(m, flying, n, i) && chunkmap_got(m, i) == 0);
+	return true;
+}
+
+uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections)
+{
+	uint64_t length = previous > 0 ? previous * 2 : CHUNK_BYTES;
+	uint64_t share = left / (connections > 0 ? connections : 1);
+
+	if (length > LENGTH_MAX)
+		length = LENGTH_MAX;
+	if (length > share)
+		length = share;
+	return length > CHUNK_BYTES ? length : CHUNK_BYTES;
+}
