@@ -248,7 +248,8 @@ static void job_open(struct fill_one *o)
 	n_sources = o->n_sources;
 	fill_unlock(f);
 	/* Without a source it can only be looked on at while somebody else fills it. */
-	r = ingest_open(s, o->ref, n_sources > 0 ? INGEST_CREATE : 0, &o->ingest, &err);
+	r = ingest_open(s, o->ref, INGEST_FETCHED | (n_sources > 0 ? INGEST_CREATE : 0), &o->ingest,
+			&err);
 	if (r == -EBUSY) {
 		follow(o);
 		return;
