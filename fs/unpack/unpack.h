@@ -65,7 +65,7 @@ enum unpack_format { UNPACK_PLAIN, UNPACK_GZIP, UNPACK_ZSTD, UNPACK_XZ, UNPACK_B
 
 struct unpack_result {
 	struct digest digest;  /* of the bytes as they came */
-	uint64_t size;         /* their count */
+	uint64_t size;	       /* their count */
 	struct digest diff_id; /* of the unpacked tar stream, to its very end */
 	uint64_t diff_size;
 	uint64_t n_entries;  /* whiteouts included */

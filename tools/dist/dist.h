@@ -15,6 +15,7 @@ int cmd_path(const struct cli_program *p, int argc, char **argv);
 int cmd_delete(const struct cli_program *p, int argc, char **argv);
 int cmd_abort(const struct cli_program *p, int argc, char **argv);
 int cmd_clean(const struct cli_program *p, int argc, char **argv);
+int cmd_apply(const struct cli_program *p, int argc, char **argv);
 int cmd_verify(const struct cli_program *p, int argc, char **argv);
 int cmd_inspect(const struct cli_program *p, int argc, char **argv);
 int cmd_images(const struct cli_program *p, int argc, char **argv);

@@ -110,6 +110,19 @@ static const struct cli_command commands[] = {
 		"  --dry-run                only print what would go\n",
 		.run = cmd_clean,
 	},
+	{
+		.name = "apply",
+		.args = "[options] DIR [FILE|DIGEST...]",
+		.summary = "Unpack layers, or the one on standard input, onto the directory DIR.",
+		.options = OPT_ROOT
+		"  --print-diff-id          print the digest of each unpacked layer\n"
+		"  --expected-diff-id D     fail unless that is D; once for each layer\n"
+		"  --rootless               leave out devices, owners and attributes that need "
+		"root\n"
+		"  --max-size SIZE          fail when a layer unpacks to more\n"
+		"  --max-window SIZE        memory that zstd or xz may ask for (default 32MiB)\n",
+		.run = cmd_apply,
+	},
 	{0},
 };
 
