@@ -359,13 +359,15 @@ static int follow(struct dirs *d, struct walk *w, const char *name, const char *
 static int make_missing(struct dirs *d, struct walk *w, const char *name, struct dir **ret,
 			struct err *err)
 {
-	int r = dirs_make(d, w->at, name, ret, err);
+	struct dir *dir = NULL;
+	int r = dirs_make(d, w->at, name, &dir, err);
 
-	if (r < 0)
+	if (dir == NULL)
 		return r;
-	dir_unpin(*ret);
-	(*ret)->final_mode = 0755 | ((*ret)->mode & S_ISGID);
-	(*ret)->end_mode = true;
+	dir_unpin(dir);
+	dir->final_mode = 0755 | (dir->mode & S_ISGID);
+	dir->end_mode = true;
+	*ret = dir;
 	return 0;
 }
 
