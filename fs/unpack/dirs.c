@@ -384,16 +384,18 @@ static int step(struct dirs *d, struct walk *w, const char *name, const char *re
 		if (r == -EEXIST) /* a link to nowhere, or somebody else was faster */
 			r = -ELOOP;
 	}
-	if (r == 0 && (w->flags & DIRS_MARK) != 0 && !dir->named) {
+	if (r == -ELOOP || r == -ENOTDIR) {
+		r = follow(d, w, name, rest, err);
+		return r < 0 ? r : 1;
+	}
+	if (dir == NULL)
+		return r;
+	if ((w->flags & DIRS_MARK) != 0 && !dir->named) {
 		r = dirs_mark(d, w->at, name, err);
 		dir->named = true;
 	}
-	if (r == 0)
-		w->at = dir;
-	if (r != -ELOOP && r != -ENOTDIR)
-		return r;
-	r = follow(d, w, name, rest, err);
-	return r < 0 ? r : 1;
+	w->at = dir;
+	return r;
 }
 
 static int walk_rest(struct dirs *d, struct walk *w, struct err *err)
