@@ -495,6 +495,8 @@ TEST(a_message_that_is_no_request_ends_the_session_with_an_error)
 
 	CHECK_EQ(wire_start(&w, t.store, NULL), 0);
 	CHECK_EQ(send(w.fd, "short", 5, MSG_NOSIGNAL), 5);
+	(void)pthread_join(w.thread, NULL); /* by itself, before anybody hangs up */
+	w.running = false;
 	CHECK(wire_stop(&w) < 0);
 }
 
