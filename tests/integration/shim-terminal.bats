@@ -72,8 +72,8 @@ terminal_is_back() {
 		shows '^30 100'
 	}
 	poll_until 60 resized
-	keys 'clear; sleep 300' Enter
-	poll_until 60 shows 'sleep 300'
+	keys 'echo begin$((1+1)); sleep 300' Enter
+	poll_until 60 shows '^begin2'
 	keys C-c
 	keys 'echo int=$?' Enter
 	poll_until 60 shows '^int=130'
@@ -90,7 +90,13 @@ terminal_is_back() {
 	poll_until 60 shows 'sleep 301'
 	keys C-z
 	poll_until 60 shows 'Stopped'
-	keys 'kill %1; exit 0' Enter
+	keys 'kill -9 %1' Enter
+	told() { # at the next prompt
+		keys Enter
+		shows 'Killed'
+	}
+	poll_until 60 told
+	keys 'exit 0' Enter
 	poll_until 60 shows '^rc=0'
 	terminal_is_back
 }
@@ -113,14 +119,17 @@ second line" ]
 
 @test "a terminal that goes away detaches; the container lives, and attach finds it" {
 	run_sh
-	tmux new-window -t t 3>&-
+	tmux new-window -t t "bash --norc --noprofile" 3>&-
 	pid=$(pgrep -f "shimctl run --id $ID")
 	kill -HUP "$pid"
 	poll_until 60 sh -c "! kill -0 $pid 2>/dev/null"
 	[ "$(runc state "$ID" | jq -r .status)" = running ]
-	keys "cd $T; shimctl --dir $T/d attach; echo rc=\$?" Enter
-	keys Enter
-	poll_until 60 shows '^in> *$'
+	keys "PS1=; cd $T; shimctl --dir $T/d attach; echo rc=\$?" Enter
+	prompts() {
+		keys Enter
+		shows '^in> *$'
+	}
+	poll_until 60 prompts
 	keys 'exit 3' Enter
 	poll_until 60 shows '^rc=3'
 	init=$(shimctl --dir d state --json | jq '.processes[0].pid')
