@@ -7,15 +7,30 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/size.h"
 
 #define DEFAULT_READ_TIMEOUT_MS 60000
 
-enum { OPT_SOURCE = 256, OPT_VERIFY, OPT_STATUS, OPT_NO_PASSTHROUGH, OPT_READ_TIMEOUT };
+enum {
+	OPT_SOURCE = 256,
+	OPT_VERIFY,
+	OPT_STATUS,
+	OPT_NO_PASSTHROUGH,
+	OPT_READ_TIMEOUT,
+	OPT_BACKGROUND_RATE,
+	OPT_HOSTS_DIR,
+	OPT_AUTH_FILE,
+	OPT_CREDS,
+};
 
 static const struct option longs[] = {
 	{"source", required_argument, NULL, OPT_SOURCE},
 	{"verify", required_argument, NULL, OPT_VERIFY},
 	{"read-timeout", required_argument, NULL, OPT_READ_TIMEOUT},
+	{"background-rate", required_argument, NULL, OPT_BACKGROUND_RATE},
+	{"hosts-dir", required_argument, NULL, OPT_HOSTS_DIR},
+	{"auth-file", required_argument, NULL, OPT_AUTH_FILE},
+	{"creds", required_argument, NULL, OPT_CREDS},
 	{"no-passthrough", no_argument, NULL, OPT_NO_PASSTHROUGH},
 	{"status", no_argument, NULL, OPT_STATUS},
 	{"foreground", no_argument, NULL, 'f'},
@@ -46,6 +61,16 @@ void config_print_help(void)
 		"                            sequential reader overlaps with the download, the "
 		"tail waits\n"
 		"  --read-timeout DURATION   deadline of a read that must fetch (default 60s)\n"
+		"  --background-rate SIZE    bytes per second of fetches that nobody waits for "
+		"(default:\n"
+		"                            no cap)\n"
+		"  --hosts-dir DIR[:DIR]     containerd's certs.d (default "
+		"/etc/containerd/certs.d,\n"
+		"                            /etc/docker/certs.d)\n"
+		"  --auth-file FILE          docker's config.json, for credentials (default: where "
+		"docker\n"
+		"                            looks)\n"
+		"  --creds USER[:PASSWORD]   credentials for every registry of --source\n"
 		"  --no-passthrough          read through the page cache even where the kernel "
 		"could\n"
 		"                            read the backing files directly\n"
@@ -116,6 +141,19 @@ static int take_option(struct config *c, int o, const char *arg)
 			return wrong("--read-timeout: \"%s\" is no duration such as 30s or 2m",
 				     arg);
 		c->read_timeout_ms = ns / 1000000;
+		return 0;
+	case OPT_BACKGROUND_RATE:
+		if (size_parse(arg, &c->background_bps) < 0 || c->background_bps == 0)
+			return wrong("--background-rate: \"%s\" is no size such as 10M", arg);
+		return 0;
+	case OPT_HOSTS_DIR:
+		c->hosts_dir = arg;
+		return 0;
+	case OPT_AUTH_FILE:
+		c->auth_file = arg;
+		return 0;
+	case OPT_CREDS:
+		c->credentials = arg;
 		return 0;
 	case OPT_NO_PASSTHROUGH:
 		c->passthrough = false;

@@ -19,6 +19,10 @@ struct config {
 	const char *sources[CONFIG_SOURCES_MAX]; /* HOST/REPOSITORY, in order */
 	size_t n_sources;
 	uint64_t read_timeout_ms; /* a read of a remote blob fails after it */
+	uint64_t background_bps;  /* bytes per second of fills that nobody waits for; 0: no cap */
+	const char *hosts_dir;	  /* NULL: the registry client's own, like the next two */
+	const char *auth_file;
+	const char *credentials;
 	bool foreground;
 	bool debug;
 	bool passthrough;

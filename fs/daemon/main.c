@@ -10,13 +10,16 @@
 #include "base/log.h"
 #include "daemon/background.h"
 #include "daemon/config.h"
+#include "fill/fill.h"
 #include "mount/mount.h"
+#include "registry/client.h"
 
 struct daemon {
 	struct config config;
 	char *mountpoint; /* absolute: a daemon has left the directory that it was started in */
 	struct store *store;
-	struct blob_source *source; /* NULL: local blobs only */
+	struct registry *registry;
+	struct fill *fill; /* NULL: local blobs only */
 	struct mount *mount;
 };
 
@@ -65,17 +68,70 @@ static void ready(void *arg)
 		 d->mountpoint, mount_read_mode(d->mount));
 }
 
+/* Blobs that are not local: from the sources given, and from those that labels name. */
+static int start_fill(struct daemon *d, struct err *err)
+{
+	const struct registry_config registry = {
+		.hosts_dir = d->config.hosts_dir,
+		.auth_file = d->config.auth_file,
+		.credentials = d->config.credentials,
+		.debug = d->config.debug,
+	};
+	struct fill_config fill = {
+		.store = d->store,
+		.verify = d->config.verify_at_eof ? FILL_VERIFY_AT_EOF : FILL_VERIFY_STRICT,
+		.read_ms = d->config.read_timeout_ms,
+		.background_bps = d->config.background_bps,
+		.scan = true,
+	};
+	int r = registry_new(&registry, &d->registry, err);
+
+	fill.registry = d->registry;
+	if (r == 0)
+		r = fill_new(&fill, &d->fill, err);
+	for (size_t i = 0; i < d->config.n_sources && r == 0; i++) {
+		r = fill_add_source(d->fill, d->config.sources[i], err);
+		if (r < 0)
+			r = err_wrap(err, r, "--source %s", d->config.sources[i]);
+	}
+	return r;
+}
+
+static int more_status(void *arg, struct buf *out)
+{
+	const struct daemon *d = arg;
+	struct registry_stats net;
+	struct fill_stats fill;
+
+	registry_stats(d->registry, &net);
+	fill_stats(d->fill, &fill);
+	return buf_printf(out,
+			  "fills_active %u\nfills_started %llu\nfills_completed %llu\n"
+			  "fills_failed %llu\nfills_followed %llu\nfill_mismatches %llu\n"
+			  "bytes_fetched %llu\nbytes_resumed %llu\nhttp_requests %llu\n"
+			  "http_retries %llu\nhttp_failovers %llu\nhttp_bytes_in %llu\n",
+			  fill.active, (unsigned long long)fill.started,
+			  (unsigned long long)fill.completed, (unsigned long long)fill.failed,
+			  (unsigned long long)fill.followed, (unsigned long long)fill.mismatches,
+			  (unsigned long long)fill.bytes_fetched,
+			  (unsigned long long)fill.bytes_resumed,
+			  (unsigned long long)net.http_requests, (unsigned long long)net.retries,
+			  (unsigned long long)net.failovers, (unsigned long long)net.bytes_in);
+}
+
 static int serve(struct daemon *d)
 {
 	struct mount_config config = {
 		.store = d->store,
-		.source = d->source,
+		.source = fill_source(d->fill),
 		.passthrough = d->config.passthrough,
 		.read_only = d->config.read_only,
 		.debug = d->config.debug,
 		.options = d->config.options,
 		.ready = ready,
 		.ready_arg = d,
+		.more_status = more_status,
+		.more_status_arg = d,
 	};
 	struct err err;
 	int r = mount_new(&config, &d->mount, &err);
@@ -109,8 +165,14 @@ static int run(struct daemon *d)
 	r = store_open(d->config.root, STORE_CREATE, &d->store, &err);
 	if (r < 0)
 		return fail("", &err, r);
-	status = serve(d);
+	r = start_fill(d, &err);
+	status = r < 0 ? fail("", &err, r) : serve(d);
+	/* Who waits is answered while there is a session to answer through. */
+	if (d->fill != NULL)
+		fill_stop(d->fill);
 	d->mount = mount_free(d->mount);
+	d->fill = fill_free(d->fill);
+	d->registry = registry_free(d->registry);
 	d->store = store_close(d->store);
 	free(d->mountpoint);
 	return status;

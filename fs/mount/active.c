@@ -18,12 +18,13 @@ static int add_fill(void *arg, const char *ref, uint64_t size, uint64_t total, i
 static int render(struct mount *m, struct buf *out)
 {
 	struct active_table t;
-	int r;
+	int r = 0;
 
 	active_table_init(&t, /* wide= */ true);
-	r = active_table_add_store(&t, m->store);
-	if (r == 0 && m->source != NULL)
+	if (m->source != NULL)
 		r = m->source->ops->fills(m->source, add_fill, &t);
+	if (r == 0)
+		r = active_table_add_store(&t, m->store);
 	if (r == 0)
 		r = active_table_print(&t, out);
 	active_table_done(&t);

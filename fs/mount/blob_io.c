@@ -1,6 +1,7 @@
 /* Open blobs: passthrough or cached reads of complete ones, reads that wait for the others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 
 struct blob_handle {
 	struct digest digest;
+	uint32_t node;
+	bool pending;
 	bool passthrough;
 	atomic_int fd; /* of the complete blob; -1 until it is complete */
 };
@@ -51,11 +54,13 @@ void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	if (!blob_table_get(m->blobs, (uint32_t)ino, &h->digest, &pending)) {
+	h->node = (uint32_t)ino;
+	if (!blob_table_get(m->blobs, h->node, &h->digest, &pending)) {
 		free(h);
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
+	h->pending = pending;
 	fd = blob_open(m->store, &h->digest);
 	if (fd < 0 && !(pending && fd == -ENOENT)) {
 		free(h);
@@ -111,6 +116,18 @@ static void reply_from(fuse_req_t req, int fd, size_t size, uint64_t off)
 	fuse_reply_data(req, &v, FUSE_BUF_SPLICE_MOVE);
 }
 
+/*
+ * Whether readers of a pending node may have been given wrong bytes: to be asked when the bytes
+ * are there, since what spoils the node comes before any other bytes.
+ */
+static bool is_spoilt(struct mount *m, uint32_t node)
+{
+	struct digest d;
+	bool pending;
+
+	return !blob_table_get(m->blobs, node, &d, &pending);
+}
+
 /* A read that waits for a source. Two owners: the asker until it has asked, and done(). */
 struct remote_read {
 	struct blob_wait wait;
@@ -118,8 +135,10 @@ struct remote_read {
 	struct mount *m;
 	fuse_req_t req;
 	struct digest digest;
+	uint32_t node;
 	size_t size;
 	uint64_t off;
+	pthread_t asker;
 	int result;
 	struct err why;
 	atomic_int refs;
@@ -146,6 +165,10 @@ static void remote_read_finish(struct work *w)
 {
 	struct remote_read *q = list_entry(w, struct remote_read, work);
 
+	if (q->result == 0 && is_spoilt(q->m, q->node)) {
+		(void)close(q->wait.fd);
+		q->result = err_set(&q->why, EBADMSG, "bytes that were read before were wrong");
+	}
 	if (q->result == 0) {
 		reply_from(q->req, q->wait.fd, q->size, q->off);
 		(void)close(q->wait.fd);
@@ -170,10 +193,14 @@ static void remote_read_done(struct blob_wait *w, int r, const struct err *err)
 	if (err != NULL)
 		q->why = *err;
 	q->work.run = remote_read_finish;
-	workqueue_add(q->m->work, &q->work);
+	if (pthread_equal(q->asker, pthread_self()))
+		remote_read_finish(&q->work); /* it was here already */
+	else
+		workqueue_add(q->m->work, &q->work);
 }
 
-static void start_remote_read(fuse_req_t req, const struct digest *d, size_t size, uint64_t off)
+static void start_remote_read(fuse_req_t req, const struct blob_handle *h, size_t size,
+			      uint64_t off)
 {
 	struct mount *m = mount_of(req);
 	struct remote_read *q = calloc(1, sizeof(*q));
@@ -184,7 +211,9 @@ static void start_remote_read(fuse_req_t req, const struct digest *d, size_t siz
 	}
 	q->m = m;
 	q->req = req;
-	q->digest = *d;
+	q->digest = h->digest;
+	q->node = h->node;
+	q->asker = pthread_self();
 	q->size = size;
 	q->off = off;
 	q->wait.done = remote_read_done;
@@ -192,7 +221,7 @@ static void start_remote_read(fuse_req_t req, const struct digest *d, size_t siz
 	atomic_init(&q->refs, 2);
 	atomic_fetch_add(&m->n.remote_reads, 1);
 	fuse_req_interrupt_func(req, remote_read_interrupt, q);
-	m->source->ops->ensure(m->source, d, off, size, &q->wait);
+	m->source->ops->ensure(m->source, &q->digest, off, size, &q->wait);
 	/* req may be gone from here. An interrupt that came before ensure() knew of q: again. */
 	if (atomic_load(&q->interrupted))
 		m->source->ops->cancel(m->source, &q->wait);
@@ -213,10 +242,12 @@ void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_inf
 			fd = none;
 		}
 	}
-	if (fd >= 0)
+	if (h->pending && is_spoilt(m, h->node))
+		fuse_reply_err(req, EBADMSG);
+	else if (fd >= 0)
 		reply_from(req, fd, size, (uint64_t)off);
 	else if (fd == -ENOENT && m->source != NULL)
-		start_remote_read(req, &h->digest, size, (uint64_t)off);
+		start_remote_read(req, h, size, (uint64_t)off);
 	else
 		fuse_reply_err(req, errno_for_kernel(fd));
 }

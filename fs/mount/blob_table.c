@@ -8,13 +8,14 @@
 #include "base/cleanup.h"
 
 #define SLAB_NODES 4096 /* nodes live in slabs so that they never move and cost no malloc each */
-#define LOOKUPS_MAX 0x7fffffffU
+#define LOOKUPS_MAX 0x3fffffffU
 
 struct node {
 	struct digest digest;
 	uint32_t next; /* in its bucket or in the free list; 0 ends it */
 	uint32_t pending : 1;
-	uint32_t lookups : 31; /* 0: free. Stuck at LOOKUPS_MAX: never freed, which is safe */
+	uint32_t spoilt : 1;   /* in no bucket: blob_table_spoil() */
+	uint32_t lookups : 30; /* 0: free. Stuck at LOOKUPS_MAX: never freed, which is safe */
 };
 
 struct blob_table {
@@ -158,13 +159,36 @@ bool blob_table_get(struct blob_table *t, uint32_t n, struct digest *ret, bool *
 	bool ok;
 
 	(void)pthread_mutex_lock(&t->lock);
-	ok = valid_locked(t, n);
+	ok = valid_locked(t, n) && !node_at(t, n)->spoilt;
 	if (ok) {
 		*ret = node_at(t, n)->digest;
 		*ret_pending = node_at(t, n)->pending;
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return ok;
+}
+
+static void unlink_locked(struct blob_table *t, uint32_t n)
+{
+	uint32_t *link = bucket_of(t, &node_at(t, n)->digest);
+
+	while (*link != n)
+		link = &node_at(t, *link)->next;
+	*link = node_at(t, n)->next;
+}
+
+uint32_t blob_table_spoil(struct blob_table *t, const struct digest *d)
+{
+	uint32_t n;
+
+	(void)pthread_mutex_lock(&t->lock);
+	n = find_locked(t, d, /* pending= */ true);
+	if (n != 0) {
+		unlink_locked(t, n);
+		node_at(t, n)->spoilt = true;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return n;
 }
 
 bool blob_table_has(struct blob_table *t, const struct digest *d, bool pending)
@@ -186,11 +210,8 @@ void blob_table_forget(struct blob_table *t, uint32_t n, uint64_t count)
 		/* More than was counted would be a bug of the kernel's: end at zero. */
 		node->lookups = count < node->lookups ? node->lookups - (uint32_t)count : 0;
 		if (node->lookups == 0) {
-			uint32_t *link = bucket_of(t, &node->digest);
-
-			while (*link != n)
-				link = &node_at(t, *link)->next;
-			*link = node->next;
+			if (!node->spoilt)
+				unlink_locked(t, n);
 			node->next = t->free_list;
 			t->free_list = n;
 			t->n_nodes--;

@@ -29,6 +29,12 @@ uint32_t blob_table_ref(struct blob_table *t, const struct digest *d, bool pendi
 /* false: no such node (a stale or invented nodeid). */
 bool blob_table_get(struct blob_table *t, uint32_t node, struct digest *ret, bool *ret_pending);
 
+/*
+ * The pending node of d is no good any more: blob_table_get() knows it no longer, and the next
+ * lookup of d makes another. Its number, or 0 when there is none.
+ */
+uint32_t blob_table_spoil(struct blob_table *t, const struct digest *d);
+
 /* Whether the kernel knows that node of d. */
 bool blob_table_has(struct blob_table *t, const struct digest *d, bool pending);
 

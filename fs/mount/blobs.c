@@ -392,6 +392,42 @@ void blobs_appeared(struct mount *m, const struct digest *d)
 		m->source->ops->committed(m->source, d);
 }
 
+/* The kernel is told by a job: it may wait for pages whose reads wait for the source. */
+struct spoilt {
+	struct work work;
+	struct mount *m;
+	struct digest digest;
+	uint32_t node;
+};
+
+static void spoilt_job(struct work *w)
+{
+	struct spoilt *s = list_entry(w, struct spoilt, work);
+
+	(void)fuse_lowlevel_notify_inval_inode(s->m->session, INO_KIND_BLOB | s->node, 0, 0);
+	invalidate(s->m, &s->digest);
+	free(s);
+}
+
+/*
+ * From here on who has the node open reads nothing but errors from us, and who looks the digest
+ * up gets another node, with no page of this one. What the kernel has kept of its pages goes too.
+ */
+void blobs_spoilt(struct blob_listener *l, const struct digest *d)
+{
+	struct mount *m = list_entry(l, struct mount, listener);
+	uint32_t node = blob_table_spoil(m->blobs, d);
+	struct spoilt *s = node != 0 ? calloc(1, sizeof(*s)) : NULL;
+
+	if (s == NULL)
+		return;
+	s->work.run = spoilt_job;
+	s->m = m;
+	s->digest = *d;
+	s->node = node;
+	workqueue_add(m->work, &s->work);
+}
+
 void blobs_gone(struct mount *m, const struct digest *d)
 {
 	if (blob_table_has(m->blobs, d, false))

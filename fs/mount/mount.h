@@ -33,6 +33,9 @@ struct mount_config {
 	 */
 	void (*ready)(void *arg);
 	void *ready_arg;
+	/* Adds lines of its owner's to mount_status(); NULL: none. 0 or a negative errno. */
+	int (*more_status)(void *arg, struct buf *out);
+	void *more_status_arg;
 };
 
 int mount_new(const struct mount_config *config, struct mount **ret, struct err *err);

@@ -39,6 +39,7 @@ struct mount {
 	struct blob_table *blobs;
 	struct ref_tree *refs;
 	struct workqueue *work;
+	struct blob_listener listener; /* of source's */
 	struct watch *watch; /* NULL: deletions from outside are seen after blob_ttl alone */
 	bool mounted, read_only;
 	double blob_ttl;    /* seconds that the kernel may believe in a complete blob */
@@ -47,6 +48,8 @@ struct mount {
 	uint64_t ino_salt;  /* makes inode numbers of ingests unlike any other file system's */
 	void (*ready)(void *arg);
 	void *ready_arg;
+	int (*more_status)(void *arg, struct buf *out);
+	void *more_status_arg;
 	struct counters n;
 };
 
@@ -123,6 +126,8 @@ void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* A blob appeared (commit) or went (rm, or a change from outside): called from a job. */
 void blobs_appeared(struct mount *m, const struct digest *d);
 void blobs_gone(struct mount *m, const struct digest *d);
+/* Bytes of its pending node were wrong: struct blob_listener's. */
+void blobs_spoilt(struct blob_listener *l, const struct digest *d);
 
 /* refs.c: names and directories below /ingest; parent is INO_INGEST or a directory's node */
 void refs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

@@ -138,6 +138,8 @@ int mount_status(struct mount *m, struct buf *out)
 
 	for (size_t i = 0; r == 0 && i < sizeof(rows) / sizeof(rows[0]); i++)
 		r = buf_printf(out, "%s %llu\n", rows[i].name, rows[i].value);
+	if (r == 0 && m->more_status != NULL)
+		r = m->more_status(m->more_status_arg, out);
 	return r;
 }
 
@@ -199,6 +201,8 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 	m->read_only = config->read_only;
 	m->ready = config->ready;
 	m->ready_arg = config->ready_arg;
+	m->more_status = config->more_status;
+	m->more_status_arg = config->more_status_arg;
 	m->blob_ttl = TTL_UNWATCHED;
 	r = make_parts(m, config);
 	if (r < 0) {
@@ -215,6 +219,9 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 			     : err_set(err, EINVAL, "unknown mount option in \"%s\"",
 				       config->options != NULL ? config->options : "");
 	}
+	m->listener.spoilt = blobs_spoilt;
+	if (m->source != NULL && m->source->ops->listen != NULL)
+		m->source->ops->listen(m->source, &m->listener);
 	*ret = m;
 	return 0;
 }
@@ -275,6 +282,8 @@ struct mount *mount_free(struct mount *m)
 {
 	if (m == NULL)
 		return NULL;
+	if (m->source != NULL && m->source->ops->listen != NULL)
+		m->source->ops->listen(m->source, NULL);
 	m->watch = watch_free(m->watch);
 	/* Every job replies: the session must be there still. */
 	m->work = workqueue_free(m->work);

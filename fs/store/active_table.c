@@ -62,16 +62,28 @@ void active_table_state(const struct ingest_status *st, char *out, size_t n)
 		(void)snprintf(out, n, "idle");
 }
 
+static bool has_ref(const struct active_table *t, const char *ref)
+{
+	for (size_t i = 0; i < t->n_given; i++)
+		if (strcmp(t->rows[i].ref, ref) == 0)
+			return true;
+	return false;
+}
+
 static int add_status(void *arg, const struct ingest_status *st)
 {
+	struct active_table *t = arg;
 	char state[sizeof(st->failed) + 16];
 
+	if (has_ref(t, st->ref))
+		return 0;
 	active_table_state(st, state, sizeof(state));
-	return active_table_add(arg, st->ref, st->size, st->total, st->updated_ns, state);
+	return active_table_add(t, st->ref, st->size, st->total, st->updated_ns, state);
 }
 
 int active_table_add_store(struct active_table *t, struct store *s)
 {
+	t->n_given = t->n_rows;
 	return ingest_walk(s, add_status, t);
 }
 

@@ -33,6 +33,7 @@ struct active_row {
 struct active_table {
 	struct active_row *rows;
 	size_t n_rows;
+	size_t n_given; /* of them, by active_table_add() before active_table_add_store() */
 	size_t cap_rows;
 	bool wide;
 };
@@ -43,7 +44,10 @@ void active_table_init(struct active_table *t, bool wide);
 int active_table_add(struct active_table *t, const char *ref, uint64_t size, uint64_t total,
 		     int64_t when_ns, const char *state);
 
-/* Add a row for each ingest of s. Returns 0, -ENOMEM or from the file system. */
+/*
+ * Add a row for each ingest of s, unless a row with its ref has been added before, whose caller
+ * knows more of it. Returns 0, -ENOMEM or from the file system.
+ */
 int active_table_add_store(struct active_table *t, struct store *s);
 
 /* Append header and rows to out. Returns 0, -E2BIG (out's limit) or -ENOMEM. */
