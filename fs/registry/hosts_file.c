@@ -355,6 +355,8 @@ int hosts_parse(const char *text, size_t len, const char *dir, const char *regis
 	json_t *root;
 	int r = toml_parse(text, len, &root, err);
 
+	if (r < 0 && r != -ENOMEM && err != NULL)
+		err->code = EINVAL;
 	if (r < 0)
 		return r == -ENOMEM ? r : -EINVAL;
 	r = host_list_new(registry, json_object_size(json_object_get(root, "host")) + 1, &l, err);

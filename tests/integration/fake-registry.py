@@ -276,10 +276,10 @@ class Faults(Fake):
 
     def test_slow_loris(self):
         for what in ("headers", "body"):
-            self.rules({"do": "drip", "what": what, "bytes": 1, "every": 0.05})
+            self.rules({"do": "drip", "what": what, "bytes": 1, "pause": 0.05})
             data, how = self.raw("/v2/", seconds=1.5)
             self.assertEqual(how, "silent" if not data else how)
-            self.rules({"do": "drip", "what": what, "bytes": 20, "every": 0.02})
+            self.rules({"do": "drip", "what": what, "bytes": 20, "pause": 0.02})
             self.assertTrue(self.raw("/v2/")[0].endswith(b"\r\n\r\n{}"))
 
     def test_statuses_and_redirects(self):

@@ -28,7 +28,7 @@ and what is done, "do":
     flip            at, count (1): wrong bytes
     cut reset stall at: the connection is closed, reset, or silent (seconds, else for ever) there
     rate            bytes_per_s of the body
-    drip            bytes, every (seconds), what: "body" or "headers"
+    drip            bytes, pause (seconds between them), what: "body" or "headers"
     pad             bytes: spaces behind the body, which JSON does not mind
     replace         text: the body
     gzip            Content-Encoding: gzip; cut: so many bytes of it are missing
@@ -265,7 +265,7 @@ class Sender:
         for i in range(0, len(data), step):
             self.sock.sendall(data[i:i + step])
             yield min(step, len(data) - i)
-            self.wait(rule.get("every", 0.1))
+            self.wait(rule.get("pause", 0.1))
 
     def send(self):
         head = self.header_bytes()
