@@ -38,6 +38,7 @@ static void gather_locked(struct fill_one *o, const struct label *label)
 	failure = failure_get_locked(f, &o->digest);
 	if (failure != NULL && o->avoid[0] == '\0')
 		memcpy(o->avoid, failure->avoid, sizeof(o->avoid));
+	o->avoid_is_old = o->avoid[0] != '\0';
 	if (b != NULL) {
 		o->has_size = b->sized;
 		o->size = b->size;
@@ -282,6 +283,7 @@ static void blame_locked(struct fill_one *o)
 	size_t n = strlen(o->avoid);
 
 	(void)snprintf(o->avoid + n, sizeof(o->avoid) - n, "%s%s", n > 0 ? " " : "", o->hosts);
+	o->avoid_is_old = false;
 }
 
 /*

@@ -53,6 +53,7 @@ struct fill_one {
 	size_t n_sources, source_at; /* asked now; n_sources: all have failed */
 	uint64_t here_at_failure;    /* bytes that were here when the last source failed */
 	char avoid[1024];	     /* hosts that gave wrong bytes, blank between them */
+	bool avoid_is_old;	     /* that was an earlier attempt: better than nobody */
 	char hosts[1024];	     /* that gave bytes since the data was begun */
 	struct err err;		     /* of the sources that failed; the most telling one */
 

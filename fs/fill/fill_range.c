@@ -172,6 +172,11 @@ static void source_failed_locked(struct fill_one *o, const struct range *r, int 
 		o->here_at_failure = here;
 		o->source_at = 0;
 	}
+	if (o->source_at >= o->n_sources && o->avoid_is_old) {
+		o->avoid[0] = '\0';
+		o->avoid_is_old = false;
+		o->source_at = 0;
+	}
 	if (o->source_at >= o->n_sources)
 		fill_one_fail_locked(o, -o->err.code, &o->err, t);
 }
