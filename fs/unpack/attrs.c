@@ -189,8 +189,7 @@ int attrs_file(const struct attrs *a, const struct dir *parent, int fd, const st
 	return futimens(fd, times) < 0 ? err_errno(err, errno, "set the times") : 0;
 }
 
-int attrs_dir(const struct attrs *a, struct dirs *dirs, struct dir *dir, const struct tar_entry *e,
-	      struct err *err)
+int attrs_dir(const struct attrs *a, struct dir *dir, const struct tar_entry *e, struct err *err)
 {
 	const struct target t = {.fd = dir->fd, .type = S_IFDIR, .dir = dir};
 	struct timespec times[2];
@@ -207,7 +206,8 @@ int attrs_dir(const struct attrs *a, struct dirs *dirs, struct dir *dir, const s
 	if (r < 0)
 		return r;
 	attrs_times(e, times);
-	return dirs_set_final(dirs, dir, e->mode, times, err);
+	dir_set_final(dir, e->mode, times);
+	return 0;
 }
 
 /* The rare things that need an O_PATH descriptor: attributes of links, modes of devices. */

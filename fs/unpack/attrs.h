@@ -33,8 +33,7 @@ int attrs_file(const struct attrs *a, const struct dir *parent, int fd, const st
 	       struct err *err);
 
 /* A directory that has an entry; mode, times and default ACL are left to dirs_finish(). */
-int attrs_dir(const struct attrs *a, struct dirs *dirs, struct dir *dir, const struct tar_entry *e,
-	      struct err *err);
+int attrs_dir(const struct attrs *a, struct dir *dir, const struct tar_entry *e, struct err *err);
 
 /* A symbolic link, device or fifo called name in parent. */
 int attrs_other(const struct attrs *a, const struct dir *parent, const char *name,

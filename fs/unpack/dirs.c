@@ -55,9 +55,8 @@ static int look(struct dirs *d, struct dir *dir, bool made, struct err *err)
 	dir->times[1] = st.st_mtim;
 	if (made)
 		return 0;
+	dir->end_times = true;
 	dir->is_new = key_set_has(d->set, key_set_key(d->set, KEY_NEW, dir->dev, dir->ino, ""));
-	dir->end_times =
-		key_set_has(d->set, key_set_key(d->set, KEY_EXPLICIT, dir->dev, dir->ino, ""));
 	dir->has_default_acl = fgetxattr(dir->fd, DEFAULT_ACL, NULL, 0) > 0;
 	if (d->unprivileged && (dir->mode & 0700) != 0700 && st.st_uid == geteuid() &&
 	    fchmod(dir->fd, dir->mode | 0700) == 0) {
@@ -90,7 +89,7 @@ static int set_final(struct dir *dir, struct err *err)
 		r = err_errno(err, errno, "set the default ACL");
 	if (r == 0 && dir->end_mode && fchmod(dir->fd, dir->final_mode) < 0)
 		r = err_errno(err, errno, "set the mode");
-	if (r == 0 && dir->end_times && futimens(dir->fd, dir->times) < 0)
+	if (r == 0 && dir->end_times && dir->is_changed && futimens(dir->fd, dir->times) < 0)
 		r = err_errno(err, errno, "set the times");
 	return r < 0 ? err_wrap(err, r, "directory \"%.200s\"", dir->name) : 0;
 }
@@ -230,6 +229,7 @@ int dirs_child(struct dirs *d, struct dir *parent, const char *name, struct dir 
 			return r == -ELOOP ? err_errno(err, ENOTDIR, "\"%.200s\"", name) : r;
 	}
 	touch(d, dir);
+	dir->is_changed = true;
 	dir->pins++;
 	*ret = dir;
 	return 0;
@@ -273,18 +273,12 @@ int dirs_mark(struct dirs *d, const struct dir *dir, const char *name, struct er
 	return r < 0 ? err_errno(err, -r, "remember a name") : 0;
 }
 
-int dirs_set_final(struct dirs *d, struct dir *dir, mode_t mode, const struct timespec times[2],
-		   struct err *err)
+void dir_set_final(struct dir *dir, mode_t mode, const struct timespec times[2])
 {
-	int r = key_set_add(d->set, key_set_key(d->set, KEY_EXPLICIT, dir->dev, dir->ino, ""));
-
-	if (r < 0)
-		return err_errno(err, -r, "remember a directory");
-	dir->end_mode = dir->end_times = true;
+	dir->end_mode = dir->end_times = dir->is_changed = true;
 	dir->final_mode = mode;
 	dir->times[0] = times[0];
 	dir->times[1] = times[1];
-	return 0;
 }
 
 int dir_set_default_acl(struct dir *dir, const void *value, size_t len, struct err *err)
@@ -367,6 +361,7 @@ static int make_missing(struct dirs *d, struct walk *w, const char *name, struct
 	dir_unpin(dir);
 	dir->final_mode = 0755 | (dir->mode & S_ISGID);
 	dir->end_mode = true;
+	w->at->is_changed = true;
 	*ret = dir;
 	return 0;
 }
@@ -450,6 +445,7 @@ int dirs_walk(struct dirs *d, const char *path, size_t len, unsigned int flags, 
 	r = walk_rest(d, &w, err);
 	if (r < 0)
 		return r;
+	w.at->is_changed = true;
 	w.at->pins++;
 	if ((flags & DIRS_MARK) != 0)
 		remember_walk(d, w.at, path, len);

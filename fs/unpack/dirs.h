@@ -9,8 +9,9 @@
  * that one came from. So nobody who renames things inside the tree meanwhile can make us leave it.
  *
  * What must be set last on a directory (mode, times, default ACL) is kept with it and set when it
- * is closed: some hundreds are open, the one that was left alone longest goes first. One that comes
- * back later gets the times that it had.
+ * is closed: some hundreds are open, the one that was left alone longest goes first. A directory
+ * that was there before, or that comes back later, keeps the times that it had: what a tree looks
+ * like depends on its layers, not on when they were applied.
  *
  * Threads: one at a time.
  */
@@ -44,6 +45,7 @@ struct dir {
 	bool is_new; /* made by this layer: nothing in it is of a lower one */
 	bool named;  /* its name is in the set as this layer's */
 	bool has_default_acl;
+	bool is_changed; /* its times have been, too */
 	/* to be set at the end */
 	bool end_mode, end_times;
 	mode_t final_mode;
@@ -101,8 +103,7 @@ void dir_unpin(struct dir *dir);
 int dirs_mark(struct dirs *d, const struct dir *dir, const char *name, struct err *err);
 
 /* dir has an entry of its own in this layer: its mode and times are these, at the end. */
-int dirs_set_final(struct dirs *d, struct dir *dir, mode_t mode, const struct timespec times[2],
-		   struct err *err);
+void dir_set_final(struct dir *dir, mode_t mode, const struct timespec times[2]);
 
 /* The same for the value of system.posix_acl_default. */
 int dir_set_default_acl(struct dir *dir, const void *value, size_t len, struct err *err);

@@ -24,9 +24,8 @@ struct key_set {
 };
 
 enum key_fact {
-	KEY_NAME,     /* name in the directory is of this layer */
-	KEY_NEW,      /* the directory is, with all that is in it; name "" */
-	KEY_EXPLICIT, /* the directory has an entry, so that its times are set; name "" */
+	KEY_NAME, /* name in the directory is of this layer */
+	KEY_NEW,  /* the directory is, with all that is in it; name "" */
 };
 
 /* Returns 0, or from getrandom(2). */

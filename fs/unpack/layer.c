@@ -201,7 +201,7 @@ static int apply_dir(struct layer *l, const struct tar_entry *e, const struct pl
 		if (r == -EEXIST)
 			r = dirs_child(&l->dirs, at->parent, at->name, &dir, err);
 		if (r == 0) {
-			r = attrs_dir(&l->attrs, &l->dirs, dir, e, err);
+			r = attrs_dir(&l->attrs, dir, e, err);
 			dir_unpin(dir);
 			return r;
 		}
@@ -237,7 +237,7 @@ static int apply_root(struct layer *l, const struct tar_entry *e, const struct c
 {
 	if (e->type != TAR_DIR || name->had_dotdot || e->path[0] == '\0')
 		return 0;
-	return attrs_dir(&l->attrs, &l->dirs, l->dirs.root, e, err);
+	return attrs_dir(&l->attrs, l->dirs.root, e, err);
 }
 
 static int apply_entry(struct layer *l, const struct tar_entry *e, struct err *err)

@@ -43,8 +43,9 @@ def describe(path, atime=False):
     return d
 
 
-def walk(root, atime=False):
-    """{path below root, bytes: description}; hardlinks as the first of their names."""
+def walk(root, atime=False, without=()):
+    """{path below root, bytes: description}; hardlinks as the first of their names. Below the
+    directories in without nothing is looked at."""
     root = os.fsencode(root)
     tree = {b".": describe(root, atime)}
     todo = [b""]
@@ -53,7 +54,7 @@ def walk(root, atime=False):
         for name in os.listdir(os.path.join(root, sub) if sub else root):
             path = os.path.join(sub, name)
             tree[path] = describe(os.path.join(root, path), atime)
-            if tree[path]["type"] == "dir":
+            if tree[path]["type"] == "dir" and path not in without:
                 todo.append(path)
     groups = {}
     for path in sorted(tree):
