@@ -159,13 +159,23 @@ int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t 
 	return r;
 }
 
-int fd_lock(int fd)
+static int lock(int fd, short type)
 {
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct flock fl = {.l_type = type, .l_whence = SEEK_SET};
 
 	if (fcntl(fd, F_OFD_SETLK, &fl) == 0)
 		return 0;
 	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+int fd_lock(int fd)
+{
+	return lock(fd, F_WRLCK);
+}
+
+int fd_lock_shared(int fd)
+{
+	return lock(fd, F_RDLCK);
 }
 
 int fd_lock_within(int fd, unsigned int timeout_ms)

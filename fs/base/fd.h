@@ -53,6 +53,9 @@ int fd_lock(int fd);
 /* The same, trying for that long; -EAGAIN when it was held all the time. */
 int fd_lock_within(int fd, unsigned int timeout_ms);
 
+/* A shared one: it keeps others from fd_lock(), and no more than that. */
+int fd_lock_shared(int fd);
+
 /* Whether somebody else holds a lock on fd: 1, 0, or a negative errno. */
 int fd_is_locked(int fd);
 

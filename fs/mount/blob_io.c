@@ -24,6 +24,35 @@ static struct blob_handle *handle_of(const struct fuse_file_info *fi)
 	return (struct blob_handle *)(uintptr_t)fi->fh;
 }
 
+/* The date of a use, written on a thread of ours: a journal may be busy. */
+struct use {
+	struct work work;
+	struct mount *m;
+	struct digest digest;
+};
+
+static void write_use(struct work *w)
+{
+	struct use *u = list_entry(w, struct use, work);
+
+	blob_used(u->m->store, &u->digest);
+	free(u);
+}
+
+static void note_use(struct mount *m, const struct digest *d, int fd)
+{
+	struct stat st;
+	struct use *u;
+
+	if (m->read_only || fstat(fd, &st) < 0 || blob_used_lately(&st))
+		return;
+	u = malloc(sizeof(*u));
+	if (u == NULL)
+		return;
+	*u = (struct use){.work.run = write_use, .m = m, .digest = *d};
+	workqueue_add(m->work, &u->work);
+}
+
 static void reply_passthrough(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int id)
 {
 	struct mount *m = mount_of(req);
@@ -64,9 +93,13 @@ void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fd = blob_open(m->store, &h->digest);
 	if (fd < 0 && !(pending && fd == -ENOENT)) {
 		free(h);
-		fuse_reply_err(req, errno_for_kernel(fd));
+		/* Removed or evicted after its lookup: the kernel looks it up again, and finds what
+		 * there is now. */
+		fuse_reply_err(req, fd == -ENOENT ? ESTALE : errno_for_kernel(fd));
 		return;
 	}
+	if (fd >= 0)
+		note_use(m, &h->digest, fd);
 	atomic_init(&h->fd, fd >= 0 ? fd : -1);
 	fi->fh = (uintptr_t)h;
 	fi->keep_cache = 1; /* what was read once stays right: the name is its digest */
@@ -97,11 +130,14 @@ void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct blob_handle *h = handle_of(fi);
+	int fd = atomic_load(&h->fd);
 
 	if (h->passthrough)
 		passthrough_close(m->passthrough, ino);
-	if (atomic_load(&h->fd) >= 0)
-		(void)close(atomic_load(&h->fd));
+	if (fd >= 0) {
+		note_use(m, &h->digest, fd);
+		(void)close(fd);
+	}
 	free(h);
 	fuse_reply_err(req, 0);
 }
@@ -220,6 +256,8 @@ static void start_remote_read(fuse_req_t req, const struct blob_handle *h, size_
 	q->wait.fd = -1;
 	atomic_init(&q->refs, 2);
 	atomic_fetch_add(&m->n.remote_reads, 1);
+	if (m->grows != NULL)
+		m->grows(m->grows_arg);
 	fuse_req_interrupt_func(req, remote_read_interrupt, q);
 	m->source->ops->ensure(m->source, &q->digest, off, size, &q->wait);
 	/* req may be gone from here. An interrupt that came before ensure() knew of q: again. */

@@ -388,6 +388,8 @@ void blobs_appeared(struct mount *m, const struct digest *d)
 {
 	if (blob_table_has(m->blobs, d, true))
 		invalidate(m, d); /* the next lookup finds the complete node */
+	if (m->grows != NULL)
+		m->grows(m->grows_arg);
 	if (m->source != NULL)
 		m->source->ops->committed(m->source, d);
 }

@@ -36,6 +36,10 @@ struct mount_config {
 	/* Adds lines of its owner's to mount_status(); NULL: none. 0 or a negative errno. */
 	int (*more_status)(void *arg, struct buf *out);
 	void *more_status_arg;
+	/* A blob appeared, or is about to be fetched: room may have to be made. Must not block.
+	 * NULL: nobody makes any. */
+	void (*grows)(void *arg);
+	void *grows_arg;
 };
 
 int mount_new(const struct mount_config *config, struct mount **ret, struct err *err);
@@ -59,6 +63,10 @@ void mount_stop(struct mount *m);
  */
 #define MOUNT_STATUS_XATTR "user.contentfs.status"
 int mount_status(struct mount *m, struct buf *out);
+
+/* A blob was evicted from the store: the kernel's caches forget what it was. Any thread. */
+struct digest;
+void mount_evicted(struct mount *m, const struct digest *d);
 
 /* "passthrough", or "cached (<why>)"; storage of m's. */
 const char *mount_read_mode(struct mount *m);

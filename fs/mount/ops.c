@@ -324,6 +324,11 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 	xattr_set(req, ino, name, value, size);
 }
 
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	xattr_remove(req, ino, name);
+}
+
 const struct fuse_lowlevel_ops mount_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -353,4 +358,5 @@ const struct fuse_lowlevel_ops mount_ops = {
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
 	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
 };

@@ -50,6 +50,8 @@ struct mount {
 	void *ready_arg;
 	int (*more_status)(void *arg, struct buf *out);
 	void *more_status_arg;
+	void (*grows)(void *arg);
+	void *grows_arg;
 	struct counters n;
 };
 
@@ -123,7 +125,7 @@ void blob_getattr(fuse_req_t req, fuse_ino_t ino);
 void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi);
 void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-/* A blob appeared (commit) or went (rm, or a change from outside): called from a job. */
+/* A blob appeared (commit) or went (rm, evicted, or a change from outside): called from a job. */
 void blobs_appeared(struct mount *m, const struct digest *d);
 void blobs_gone(struct mount *m, const struct digest *d);
 /* Bytes of its pending node were wrong: struct blob_listener's. */
@@ -162,6 +164,7 @@ void active_release(fuse_req_t req, struct fuse_file_info *fi);
 void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size);
 void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size);
+void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* ops.c: the table */
 extern const struct fuse_lowlevel_ops mount_ops;

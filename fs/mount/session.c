@@ -203,6 +203,8 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 	m->ready_arg = config->ready_arg;
 	m->more_status = config->more_status;
 	m->more_status_arg = config->more_status_arg;
+	m->grows = config->grows;
+	m->grows_arg = config->grows_arg;
 	m->blob_ttl = TTL_UNWATCHED;
 	r = make_parts(m, config);
 	if (r < 0) {
@@ -271,6 +273,11 @@ int mount_run(struct mount *m, bool handle_signals)
 	if (handle_signals)
 		fuse_remove_signal_handlers(m->session);
 	return r < 0 ? r : 0; /* positive: the signal that ended it, which is a clean end */
+}
+
+void mount_evicted(struct mount *m, const struct digest *d)
+{
+	blobs_gone(m, d);
 }
 
 void mount_stop(struct mount *m)

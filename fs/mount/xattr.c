@@ -19,10 +19,12 @@
 #include "store/label.h"
 
 #define VALUE_MAX 65536U
+#define PINNED "user.pinned" /* "yes", or "part" of a pinned image (label.h) */
 
 struct blob_facts {
 	struct digest_text digest;
 	const char *state;
+	const char *pinned; /* NULL: it is not */
 	char source[LABEL_SOURCES_MAX * 256];
 	char mediatype[128];
 	char error[256];
@@ -46,6 +48,8 @@ static int blob_facts(struct mount *m, fuse_ino_t ino, struct blob_facts *f)
 		return -ENOMEM;
 	if (label_read(m->store, &d, label) == 0) {
 		(void)snprintf(f->mediatype, sizeof(f->mediatype), "%s", label->mediatype);
+		if (label->pin != LABEL_UNPINNED)
+			f->pinned = label->pin == LABEL_PINNED ? "yes" : "part";
 		for (size_t i = 0; i < label->n_sources && used < sizeof(f->source); i++)
 			used += (size_t)snprintf(f->source + used, sizeof(f->source) - used, "%s%s",
 						 i > 0 ? "," : "", label->source[i]);
@@ -78,6 +82,8 @@ static int blob_attrs(struct mount *m, fuse_ino_t ino, attr_fn *fn, void *arg)
 		r = fn(arg, "user.source", f->source);
 	if (r == 0 && f->mediatype[0] != '\0')
 		r = fn(arg, "user.mediatype", f->mediatype);
+	if (r == 0 && f->pinned != NULL)
+		r = fn(arg, PINNED, f->pinned);
 	if (r == 0 && f->error[0] != '\0')
 		r = fn(arg, "user.error", f->error);
 	return r;
@@ -250,6 +256,90 @@ static int set_on_ref(struct mount *m, const char *ref, struct expectation *x)
 	return r;
 }
 
+struct pinning {
+	struct digest digest;
+	enum label_pin pin;
+	bool remove; /* it must be there */
+};
+
+static void pin_job(struct job *j)
+{
+	struct pinning *p = j->arg;
+	int r = label_set_pin(j->m->store, &p->digest, p->pin);
+	bool none = r == 0 && p->remove;
+
+	free(p);
+	/* errno_for_kernel() has another meaning for ENODATA. */
+	if (r < 0)
+		fuse_reply_err(j->req, errno_for_kernel(r));
+	else
+		fuse_reply_err(j->req, none ? ENODATA : 0);
+}
+
+/* Who may: the owner of the blob, or of the store where it is not here. */
+static int check_owner(struct mount *m, fuse_req_t req, const struct digest *d)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct stat st;
+
+	if (m->read_only)
+		return -EROFS;
+	if (blob_stat(m->store, d, &st) < 0)
+		st = m->root;
+	return uid == 0 || uid == st.st_uid ? 0 : -EPERM;
+}
+
+static void set_pin(fuse_req_t req, fuse_ino_t ino, enum label_pin pin, bool remove)
+{
+	struct mount *m = mount_of(req);
+	struct pinning *p = malloc(sizeof(*p));
+	bool pending;
+	int r = p == NULL ? -ENOMEM : 0;
+
+	if (r == 0 && !blob_table_get(m->blobs, (uint32_t)ino, &p->digest, &pending))
+		r = -ESTALE;
+	if (r == 0)
+		r = check_owner(m, req, &p->digest);
+	if (r < 0) {
+		free(p);
+		fuse_reply_err(req, errno_for_kernel(r));
+		return;
+	}
+	p->pin = pin;
+	p->remove = remove;
+	job_start(req, ino, NULL, pin_job, p);
+}
+
+static bool is_text(const char *value, size_t size, const char *text)
+{
+	return size == strlen(text) && memcmp(value, text, size) == 0;
+}
+
+static void set_on_blob(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size)
+{
+	if (strcmp(name, PINNED) != 0) /* cp -a goes on after "not supported" */
+		fuse_reply_err(req, strncmp(name, "user.", 5) == 0 ? EROFS : EOPNOTSUPP);
+	else if (is_text(value, size, "yes") || is_text(value, size, "1"))
+		set_pin(req, ino, LABEL_PINNED, /* remove= */ false);
+	else if (is_text(value, size, "part"))
+		set_pin(req, ino, LABEL_PINNED_PART, /* remove= */ false);
+	else if (is_text(value, size, "no") || is_text(value, size, "0"))
+		set_pin(req, ino, LABEL_UNPINNED, /* remove= */ false);
+	else
+		fuse_reply_err(req, EINVAL);
+}
+
+void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	if (ino_is_blob(ino) && strcmp(name, PINNED) == 0)
+		set_pin(req, ino, LABEL_UNPINNED, /* remove= */ true);
+	else
+		fuse_reply_err(req, ino_is_blob(ino) && strncmp(name, "user.", 5) == 0
+					    ? EROFS
+					    : EOPNOTSUPP);
+}
+
 void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size)
 {
 	struct mount *m = mount_of(req);
@@ -257,11 +347,12 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
 	struct ref_info info;
 	int r;
 
+	if (ino_is_blob(ino)) {
+		set_on_blob(req, ino, name, value, size);
+		return;
+	}
 	if (!ino_is_ref(ino)) {
-		/* cp -a copies what it finds: "not supported" is what it goes on after */
-		fuse_reply_err(req, strncmp(name, "user.", 5) == 0 && ino_is_blob(ino)
-					    ? EROFS
-					    : EOPNOTSUPP);
+		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
 	if (!ref_tree_get(m->refs, (uint32_t)ino, &info)) {

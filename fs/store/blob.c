@@ -27,7 +27,10 @@ int blob_open(struct store *s, const struct digest *d)
 		return errno == ELOOP || errno == ENXIO ? -ENOENT : -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) ? steal_fd(fd) : -ENOENT;
+	if (!S_ISREG(st.st_mode))
+		return -ENOENT;
+	(void)fd_lock_shared(fd); /* without it what is read here may be evicted: no harm to us */
+	return steal_fd(fd);
 }
 
 int blob_stat(struct store *s, const struct digest *d, struct stat *ret)
@@ -63,15 +66,18 @@ int blob_path(const struct store *s, const struct digest *d, char *out, size_t n
 	return len < 0 || (size_t)len >= n || len >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+bool blob_used_lately(const struct stat *st)
+{
+	return st->st_atim.tv_sec + USED_EVERY_S > clock_wall_ns() / 1000000000;
+}
+
 void blob_used(struct store *s, const struct digest *d)
 {
 	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	char hex[DIGEST_HEX_LEN + 1];
 	struct stat st;
 
-	if (s->rdonly || blob_stat(s, d, &st) < 0)
-		return;
-	if (st.st_atim.tv_sec + USED_EVERY_S > clock_wall_ns() / 1000000000)
+	if (s->rdonly || blob_stat(s, d, &st) < 0 || blob_used_lately(&st))
 		return;
 	digest_hex(d, hex);
 	(void)utimensat(s->blobs_fd, hex, now, AT_SYMLINK_NOFOLLOW);

@@ -16,7 +16,11 @@
 #include "base/digest.h"
 #include "store/layout.h"
 
-/* Open for reading; the descriptor is the caller's. Returns it, or -ENOENT or from openat(2). */
+/*
+ * Open for reading; the descriptor is the caller's. While it is open, here or in whatever it was
+ * handed on to, the blob is not evicted (it has a shared lock). Returns it, or -ENOENT or from
+ * openat(2).
+ */
 int blob_open(struct store *s, const struct digest *d);
 
 /* Returns 0, or -ENOENT. */
@@ -28,10 +32,13 @@ bool blob_exists(struct store *s, const struct digest *d);
 int blob_path(const struct store *s, const struct digest *d, char *out, size_t n);
 
 /*
- * The blob is being used: its atime says so (evict.h goes by it), once in a minute at most.
- * Where that cannot be written it looks older than it is.
+ * The blob is being used: its atime says so (evict.h goes by it), once in a minute at most. Where
+ * that cannot be written it looks older than it is.
  */
 void blob_used(struct store *s, const struct digest *d);
+
+/* Whether there is nothing for blob_used() to do. */
+bool blob_used_lately(const struct stat *st);
 
 /*
  * Remove a blob and its labels; the directory is synced before success is reported.

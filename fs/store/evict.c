@@ -8,12 +8,13 @@
 
 #include "base/clock.h"
 #include "base/dir.h"
+#include "base/fd.h"
 #include "store/blob.h"
 #include "store/evict_memo.h"
 #include "store/store_private.h"
 
 #define BATCH_NAMES 512
-#define OLDEST_MAX 4096
+#define OLDEST_MAX 1024
 #define MEMO_SPARE 4096 /* of blobs that have gone; more of them, and it is forgotten */
 
 struct candidate {
@@ -240,6 +241,15 @@ static int look(struct look *k)
 	return r;
 }
 
+/* blob_open() has locked it for whoever has it open. */
+static bool is_open(struct store *s, const char *hex)
+{
+	cleanup_fd int fd =
+		openat(s->blobs_fd, hex, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return fd >= 0 && fd_is_locked(fd) == 1;
+}
+
 /*
  * Remove it, unless a last look says otherwise. Returns 1, 0 (it stays, or somebody was faster), or
  * a negative errno. Nothing is synced: what power loss brings back is a good blob.
@@ -260,12 +270,11 @@ static int remove_blob(struct evict *e, const struct candidate *c)
 	lock_fd = label_lock(s);
 	if (lock_fd < 0)
 		return lock_fd;
+	digest_hex(&c->digest, hex);
 	if (blob_stat(s, &c->digest, &st) < 0 || label_read(s, &c->digest, &l) < 0 ||
 	    !is_cache(e, &l) || l.size != (uint64_t)st.st_size ||
-	    grace_left(e, clock_wall_ns(), used_ns(&st)) > 0 ||
-	    (e->config.busy != NULL && e->config.busy(e->config.arg, &c->digest)))
+	    grace_left(e, clock_wall_ns(), used_ns(&st)) > 0 || is_open(s, hex))
 		return 0;
-	digest_hex(&c->digest, hex);
 	if (unlinkat(s->blobs_fd, hex, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	return 1;
@@ -274,12 +283,11 @@ static int remove_blob(struct evict *e, const struct candidate *c)
 static int evict_one(struct evict *e, const struct candidate *c, bool dry_run,
 		     struct evict_result *ret)
 {
-	int r = 1;
+	char hex[DIGEST_HEX_LEN + 1];
+	int r;
 
-	if (!dry_run)
-		r = remove_blob(e, c);
-	else if (e->config.busy != NULL && e->config.busy(e->config.arg, &c->digest))
-		r = 0;
+	digest_hex(&c->digest, hex);
+	r = dry_run ? !is_open(e->config.store, hex) : remove_blob(e, c);
 	if (r <= 0)
 		return r;
 	ret->evicted_bytes += c->size;

@@ -7,7 +7,7 @@
  * not pinned and that config.keeps does not hold back. All others are content: they are not
  * counted and not touched. A limit is for the sum of the cache's sizes, and a soft one: of the
  * cache stays what was used within the grace period (a commit is a use; what a pull just put there
- * is about to be used) and what config.busy says is in use.
+ * is about to be used) and what somebody has open by blob_open(), in whatever process.
  *
  * When a blob was used is the later of its file's mtime and atime: the mount sets the latter
  * (blob_used), since reads by passthrough leave no other trace; that of others by relatime counts
@@ -44,9 +44,6 @@ struct evict_config {
 	/* Whether what has this label stays for good; the same answer for the same label. NULL:
 	 * none */
 	bool (*keeps)(void *arg, const struct label *l);
-	/* Whether it is in use now; a lock is held: ask nobody who writes labels. NULL: nothing is
-	 */
-	bool (*busy)(void *arg, const struct digest *d);
 	/* It has gone, or would go (dry_run). NULL: nobody wants to know */
 	void (*evicted)(void *arg, const struct digest *d, uint64_t size);
 	void *arg;
@@ -63,8 +60,8 @@ struct evict_goal {
 struct evict_result {
 	uint64_t cache_bytes, cache_blobs;     /* what is left */
 	uint64_t evicted_bytes, evicted_blobs; /* what went */
-	bool short_of_goal;		       /* the rest is in use, or was used a moment ago */
-	uint64_t again_ns; /* ... and the first of that may go after it; 0: none */
+	bool short_of_goal;		       /* the rest is open, or was used a moment ago */
+	uint64_t again_ns; /* the first of the latter may go after it; 0: none */
 };
 
 int evict_new(const struct evict_config *c, struct evict **ret);

@@ -54,6 +54,7 @@ struct wire {
 	int fd;
 	uint64_t unique;
 	uint32_t pid; /* whose requests these are */
+	uint32_t uid;
 	struct wire_reply kept[WIRE_KEPT];
 	size_t n_kept;
 	unsigned int n_inval_entry; /* notifications seen */
@@ -78,6 +79,7 @@ static inline uint64_t wire_send2(struct wire *w, uint32_t opcode, uint64_t node
 		.opcode = opcode,
 		.unique = w->unique += 2, /* the lowest bit marks interrupts, as in the kernel */
 		.nodeid = node,
+		.uid = w->uid,
 		.pid = w->pid,
 	};
 	struct iovec iov[] = {
