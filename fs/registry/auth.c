@@ -293,7 +293,8 @@ static int make_url(struct grant *g)
 	if (r == 0 && g->challenge.service[0] != '\0')
 		r = url_add_query(&b, "service", g->challenge.service);
 	while (r == 0 && (next = next_scope(g, next, scope, sizeof(scope))) != NULL)
-		r = url_add_query(&b, "scope", scope);
+		if (scope[0] != '\0') /* PING is after none */
+			r = url_add_query(&b, "scope", scope);
 	if (r == 0 && g->basic != NULL && g->credential.user != NULL)
 		r = url_add_query(&b, "account", g->credential.user);
 	if (r < 0)

@@ -70,6 +70,8 @@ enum registry_op {
 	REGISTRY_MANIFEST, /* GET of a manifest, at most 4 MiB; checked against its digest */
 	REGISTRY_BLOB,	   /* GET of bytes of a blob */
 	REGISTRY_ANY,	   /* GET of a digest: a blob, else the manifest of that digest */
+	REGISTRY_PING,	   /* GET of /v2/, of the registry itself and no mirror: do we get in? No
+			    * data(), object is only who answered; repository and object are "" */
 };
 
 /*

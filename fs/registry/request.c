@@ -118,6 +118,8 @@ static int check(struct request *rq, struct err *err)
 	struct registry_request *q = rq->q;
 	int r = strchr(q->object, ':') != NULL ? digest_parse(q->object, &rq->digest, err) : 1;
 
+	if (q->op == REGISTRY_PING)
+		return 0;
 	if (!is_path_safe(q->repository, "._-/"))
 		return err_set(err, EINVAL, "\"%.100s\" is no repository", q->repository);
 	if (!is_path_safe(q->object, "._-:"))
@@ -148,6 +150,7 @@ static void choose_forms(struct request *rq)
 		rq->forms[rq->n_forms++] = FORM_MANIFEST;
 		break;
 	case REGISTRY_BLOB:
+	case REGISTRY_PING:
 		rq->forms[rq->n_forms++] = FORM_BLOB;
 		break;
 	case REGISTRY_STAT:
@@ -185,7 +188,8 @@ static int choose_hosts(struct request *rq, struct err *err)
 	for (size_t i = 0; i < rq->hosts->n_hosts; i++) {
 		const struct host *h = &rq->hosts->hosts[i];
 
-		rq->turns[i].out = (h->caps & want) == 0 || holds(rq->q->avoid, h->name);
+		rq->turns[i].out = (h->caps & want) == 0 || holds(rq->q->avoid, h->name) ||
+				   (rq->q->op == REGISTRY_PING && !h->named);
 		if (!rq->turns[i].out && n++ == 0)
 			rq->at = i;
 	}
@@ -203,7 +207,11 @@ static int prepare(struct request *rq, struct err *err)
 		r = choose_hosts(rq, err);
 	if (r < 0)
 		return r;
-	if (asprintf(&rq->scope, "repository:%s:pull", q->repository) < 0) {
+	if (q->op == REGISTRY_PING) {
+		rq->scope = strdup("");
+		if (rq->scope == NULL)
+			return err_set(err, ENOMEM, "out of memory");
+	} else if (asprintf(&rq->scope, "repository:%s:pull", q->repository) < 0) {
 		rq->scope = NULL;
 		return err_set(err, ENOMEM, "out of memory");
 	}
@@ -242,8 +250,12 @@ static int make_url(struct request *rq)
 	int r;
 
 	buf_init(&b, URL_MAX_BYTES);
-	r = buf_printf(&b, "%s/%s/%s/%s", h->base, rq->q->repository,
-		       rq->forms[rq->form] == FORM_BLOB ? "blobs" : "manifests", rq->q->object);
+	if (rq->q->op == REGISTRY_PING)
+		r = buf_printf(&b, "%s/", h->base);
+	else
+		r = buf_printf(&b, "%s/%s/%s/%s", h->base, rq->q->repository,
+			       rq->forms[rq->form] == FORM_BLOB ? "blobs" : "manifests",
+			       rq->q->object);
 	if (r == 0 && !h->named)
 		r = url_add_query(&b, "ns", rq->hosts->registry);
 	if (r < 0)

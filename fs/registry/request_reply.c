@@ -144,6 +144,8 @@ int request_on_head(struct exchange *x)
 	if (!is_good(x))
 		return 0;
 	rq->n_refused = 0;
+	if (rq->q->op == REGISTRY_PING)
+		return announce(rq);
 	if (is_whole_manifest(rq)) {
 		if (x->reply.status != 200)
 			return broken(rq, EPROTO, "a part of a manifest");
@@ -194,7 +196,7 @@ int request_on_data(struct exchange *x, const void *p, size_t n)
 	struct request *rq = x->arg;
 	int r;
 
-	if (!is_good(x))
+	if (!is_good(x) || rq->q->op == REGISTRY_PING)
 		return 0;
 	if (!is_whole_manifest(rq))
 		return take_bytes(rq, p, n);
@@ -291,7 +293,8 @@ static void take_good(struct request *rq)
 	} else if (rq->q->op == REGISTRY_RESOLVE && !rq->announced) {
 		rq->get = true; /* HEAD left the digest or the size out */
 		request_ask(rq);
-	} else if (rq->q->op == REGISTRY_RESOLVE || rq->q->op == REGISTRY_STAT) {
+	} else if (rq->q->op == REGISTRY_RESOLVE || rq->q->op == REGISTRY_STAT ||
+		   rq->q->op == REGISTRY_PING) {
 		request_end(rq, 0, NULL);
 	} else {
 		take_blob_end(rq);

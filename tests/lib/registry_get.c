@@ -113,6 +113,7 @@ static void run_job(struct job *j)
 	switch (j->op) {
 	case REGISTRY_RESOLVE:
 	case REGISTRY_STAT:
+	case REGISTRY_PING:
 		j->result = registry_describe(j->r, j->op, &j->name, &j->object, &j->err);
 		break;
 	case REGISTRY_MANIFEST:
