@@ -1,6 +1,7 @@
 # A real registry on loopback, and a real image in it.
 #
-#   start_registry           $REGISTRY is localhost:PORT, its data under $T/registry
+#   start_registry           $REGISTRY is localhost:PORT, its data under $T/registry; with
+#                            HTPASSWD_LOGIN=user:password it wants those (Basic)
 #   stop_registry
 #   make_image NAME          an image of several gzip layers, pushed to $REGISTRY/NAME:latest;
 #                            $MANIFEST is the hex digest of its manifest, $LAYERS those of its layers
@@ -10,7 +11,7 @@
 load ../lib/common
 
 start_registry() {
-	local config=$T/registry.yml
+	local config=$T/registry.yml wants=()
 	mkdir -p "$T/registry"
 	cat >"$config" <<-YML
 		version: 0.1
@@ -20,6 +21,11 @@ start_registry() {
 		  delete: {enabled: true}
 		http: {addr: "127.0.0.1:${1:-0}"}
 	YML
+	if [ -n "${HTPASSWD_LOGIN:-}" ]; then
+		echo "auth: {htpasswd: {realm: test, path: $T/htpasswd}}" >>"$config"
+		htpasswd_line "$HTPASSWD_LOGIN" >"$T/htpasswd"
+		wants=(-u "$HTPASSWD_LOGIN")
+	fi
 	: >"$T/registry.log"
 	docker-registry serve "$config" >"$T/registry.log" 2>&1 </dev/null 3>&- &
 	REGISTRY_PID=$!
@@ -27,7 +33,17 @@ start_registry() {
 	poll_until 30 grep -q 'listening on' "$T/registry.log"
 	REGISTRY=localhost:$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$T/registry.log" |
 		head -n1)
-	poll_until 30 curl -fsS -o /dev/null "http://$REGISTRY/v2/"
+	poll_until 30 curl -fsS "${wants[@]}" -o /dev/null "http://$REGISTRY/v2/"
+}
+
+# htpasswd_line USER:PASSWORD: as docker-registry reads them, with bcrypt at its least cost.
+htpasswd_line() {
+	/usr/bin/python3 -W ignore - "$1" <<-'PY'
+		import crypt, sys
+		user, password = sys.argv[1].split(":", 1)
+		salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)
+		print(user + ":" + crypt.crypt(password, salt))
+	PY
 }
 
 stop_registry() {
@@ -36,7 +52,8 @@ stop_registry() {
 
 make_image() {
 	"$REPO/scripts/make-image" "$T/image-$$" >/dev/null
-	skopeo --insecure-policy copy -q --dest-tls-verify=false "oci:$T/image-$$:latest" \
+	skopeo --insecure-policy copy -q --dest-tls-verify=false \
+		${HTPASSWD_LOGIN:+--dest-creds "$HTPASSWD_LOGIN"} "oci:$T/image-$$:latest" \
 		"docker://$REGISTRY/$1:latest"
 	MANIFEST=$(jq -r '.manifests[0].digest' "$T/image-$$/index.json")
 	MANIFEST=${MANIFEST#sha256:}

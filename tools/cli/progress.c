@@ -32,18 +32,18 @@ static unsigned int columns(void)
 	return 80;
 }
 
-static int format(const struct progress *p, uint64_t done, uint64_t now_ms, struct buf *line)
+int progress_format(uint64_t done, uint64_t total, uint64_t ms, struct buf *line)
 {
 	char have[32], all[32], rate[32], bar[BAR_CELLS + 1];
-	uint64_t ms = now_ms > p->start_ms ? now_ms - p->start_ms : 1;
 	unsigned int cells, percent;
 
 	size_format(done, have, sizeof(have));
-	size_format((uint64_t)((double)done * 1000 / (double)ms), rate, sizeof(rate));
-	if (p->total == 0)
+	size_format((uint64_t)((double)done * 1000 / (double)(ms > 0 ? ms : 1)), rate,
+		    sizeof(rate));
+	if (total == 0)
 		return buf_printf(line, "%s  %s/s  ", have, rate);
-	size_format(p->total, all, sizeof(all));
-	percent = done >= p->total ? 100 : (unsigned int)(done / ((double)p->total / 100));
+	size_format(total, all, sizeof(all));
+	percent = done >= total ? 100 : (unsigned int)(done / ((double)total / 100));
 	cells = percent * BAR_CELLS / 100;
 	memset(bar, '=', cells);
 	memset(bar + cells, ' ', BAR_CELLS - cells);
@@ -64,7 +64,8 @@ void progress_update(struct progress *p, uint64_t done)
 	if (now_ms - p->start_ms < REDRAW_MS || now_ms - p->drawn_ms < REDRAW_MS)
 		return;
 	p->drawn_ms = now_ms;
-	if (format(p, done, now_ms, &line) < 0 || tabs_escape(p->name, &line, NULL) < 0)
+	if (progress_format(done, p->total, now_ms - p->start_ms, &line) < 0 ||
+	    tabs_escape(p->name, &line, NULL) < 0)
 		return;
 	width = columns() - 1;
 	(void)fprintf(stderr, "\r%.*s\033[K", (int)(line.len < width ? line.len : width),

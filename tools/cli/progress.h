@@ -28,4 +28,8 @@ void progress_update(struct progress *p, uint64_t done);
 /* Wipe the line. May be called twice. */
 void progress_done(struct progress *p);
 
+/* "[====    ]  40%  1.2 MB / 3 MB  8 MB/s  ", for who draws by himself; 0, -E2BIG or -ENOMEM. */
+struct buf;
+int progress_format(uint64_t done, uint64_t total, uint64_t ms, struct buf *line);
+
 #endif

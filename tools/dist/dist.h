@@ -8,6 +8,7 @@
 
 #define DIST_DEFAULT_ROOT ".content"
 
+int cmd_fetch(const struct cli_program *p, int argc, char **argv);
 int cmd_ingest(const struct cli_program *p, int argc, char **argv);
 int cmd_active(const struct cli_program *p, int argc, char **argv);
 int cmd_list(const struct cli_program *p, int argc, char **argv);
@@ -21,5 +22,8 @@ int cmd_inspect(const struct cli_program *p, int argc, char **argv);
 int cmd_images(const struct cli_program *p, int argc, char **argv);
 int cmd_tag(const struct cli_program *p, int argc, char **argv);
 int cmd_untag(const struct cli_program *p, int argc, char **argv);
+int cmd_resolve(const struct cli_program *p, int argc, char **argv);
+int cmd_login(const struct cli_program *p, int argc, char **argv);
+int cmd_logout(const struct cli_program *p, int argc, char **argv);
 
 #endif

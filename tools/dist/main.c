@@ -1,4 +1,5 @@
 #include "dist/dist.h"
+#include "dist/remote.h"
 
 #define OPT_ROOT                                                                            \
 	"  --root DIR               the store (default $CONTAINERD_DIST_CONTENT_STORE, or " \
@@ -7,6 +8,18 @@
 #define OPT_JSON "  --json                   print JSON\n"
 
 static const struct cli_command commands[] = {
+	{
+		.name = "fetch",
+		.args = "[options] REMOTE OBJECT [HINT...]",
+		.summary = "Write an object of a registry to standard output: OBJECT, a tag or "
+			   "digest,\nof the repository REMOTE.",
+		.options = REMOTE_HELP
+		"\n"
+		"A digest is verified: when the bytes do not match it, the last of them are not\n"
+		"written and the exit status is 1. Of the HINTs, mediatype:TYPE is what is asked\n"
+		"for; others are passed over.\n",
+		.run = cmd_fetch,
+	},
 	{
 		.name = "ingest",
 		.args = "[options] [KEY]",
@@ -122,6 +135,38 @@ static const struct cli_command commands[] = {
 		"  --max-size SIZE          fail when a layer unpacks to more\n"
 		"  --max-window SIZE        memory that zstd or xz may ask for (default 32MiB)\n",
 		.run = cmd_apply,
+	},
+	{
+		.name = "resolve",
+		.args = "[options] NAME",
+		.summary = "Print digest, media type and size of what an image name stands for.",
+		.options =
+			REMOTE_HELP "  -q, --quiet              print the digest alone\n" OPT_JSON,
+		.run = cmd_resolve,
+	},
+	{
+		.name = "login",
+		.args = "[options] [HOST]",
+		.summary = "Enter a user and password for a registry (default docker.io), once it "
+			   "has taken them.",
+		.options =
+			"  -u, --username USER      asked for when it is left out\n"
+			"  --password-stdin         read the password from standard input, as is\n"
+			"                           done when that is no terminal\n"
+			"  --no-verify              do not ask the registry\n"
+			"  --auth-file FILE         where to keep it, as docker does (default\n"
+			"                           $REGISTRY_AUTH_FILE, else docker's own "
+			"config.json)\n"
+			"  --hosts-dir DIRS         of hosts.toml\n"
+			"  --timeout DURATION       give up after that\n",
+		.run = cmd_login,
+	},
+	{
+		.name = "logout",
+		.args = "[options] [HOST]",
+		.summary = "Take the user and password for a registry out again.",
+		.options = "  --auth-file FILE         where they are kept\n",
+		.run = cmd_logout,
 	},
 	{0},
 };
