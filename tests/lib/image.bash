@@ -4,7 +4,6 @@
 #                                        "config" of its config, JSON. $MANIFEST is its digest
 #   busybox_root DIRECTORY               busybox and a link for each of its applets
 #   copy_programs DIRECTORY FILE...      programs of this machine, with what they are linked with
-#   walk DIRECTORY                       a line for each thing in it: all that there is to know of it
 #
 # The store is $ROOT.
 #
@@ -67,16 +66,4 @@ copy_programs() {
 			[ -e "$to$lib" ] || install -D "$(readlink -f "$lib")" "$to$lib"
 		done
 	done
-}
-
-# Content by its hash, a hard link by the first of its names.
-walk() {
-	(
-		cd "$1" || exit 1
-		find . -printf '%P|%y|%m|%U:%G|%s|%T@|%l\n' | sed 's/^\([^|]*|d|.*|\)[0-9]*\(|[^|]*|[^|]*\)$/\1\2/' | sort
-		find . -type f -print0 | sort -z | xargs -0r sha256sum
-		find . -type f -links +1 -printf '%i %P\n' | sort -k2 |
-			awk '{if (!($1 in n)) n[$1] = $2; print $2, "is", n[$1]}'
-		find . -print0 | sort -z | xargs -0r getfattr -hd -m - -e hex 2>/dev/null
-	)
 }

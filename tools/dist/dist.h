@@ -19,6 +19,8 @@ int cmd_clean(const struct cli_program *p, int argc, char **argv);
 int cmd_apply(const struct cli_program *p, int argc, char **argv);
 int cmd_verify(const struct cli_program *p, int argc, char **argv);
 int cmd_inspect(const struct cli_program *p, int argc, char **argv);
+int cmd_unpack(const struct cli_program *p, int argc, char **argv);
+int cmd_bundle(const struct cli_program *p, int argc, char **argv);
 int cmd_images(const struct cli_program *p, int argc, char **argv);
 int cmd_tag(const struct cli_program *p, int argc, char **argv);
 int cmd_untag(const struct cli_program *p, int argc, char **argv);

@@ -5,6 +5,9 @@
 	"  --root DIR               the store (default $CONTAINERD_DIST_CONTENT_STORE, or " \
 	".content)\n"
 #define OPT_PLATFORM "  --platform OS/ARCH       of an index take that (default: this machine's)\n"
+#define OPT_UNPACK                                                                \
+	"  --rootless               without privilege: no devices, our own ids\n" \
+	"  --max-size SIZE          fail when more than that is unpacked\n"
 #define OPT_JSON "  --json                   print JSON\n"
 
 static const struct cli_command commands[] = {
@@ -97,6 +100,23 @@ static const struct cli_command commands[] = {
 		.summary = "Tell what an image of the store is made of, and what it runs.",
 		.options = OPT_ROOT OPT_PLATFORM OPT_JSON,
 		.run = cmd_inspect,
+	},
+	{
+		.name = "unpack",
+		.args = "[options] IMAGE|DIGEST DIR",
+		.summary = "Unpack all layers of an image into DIR, print the ChainID of each.",
+		.options = OPT_ROOT OPT_PLATFORM OPT_UNPACK OPT_JSON,
+		.run = cmd_unpack,
+	},
+	{
+		.name = "bundle",
+		.args = "[options] IMAGE|DIGEST DIR [ARG...]",
+		.summary =
+			"Make DIR a bundle that runc runs: the image unpacked, and a config.json.",
+		.options = OPT_ROOT OPT_PLATFORM OPT_UNPACK
+		"  -t, --tty                the process has a terminal\n"
+		"ARGs stand for the image's own command, behind its entrypoint.\n",
+		.run = cmd_bundle,
 	},
 	{
 		.name = "verify",
