@@ -139,10 +139,13 @@ static void forget_all(void)
 static void release(size_t i)
 {
 	struct open_file f = kernel.files[i];
+	int r;
 
 	kernel.files[i] = kernel.files[--kernel.n_files];
-	assert(wire_end(&wire, f.kind == OF_DIR ? FUSE_RELEASEDIR : FUSE_RELEASE, f.node, f.fh) ==
-	       0);
+	r = wire_end(&wire, f.kind == OF_DIR ? FUSE_RELEASEDIR : FUSE_RELEASE, f.node, f.fh);
+	if (r < 0)
+		(void)fprintf(stderr, "release: %s\n", err_describe(-r));
+	assert(r == 0);
 }
 
 /* RELEASE follows the last FLUSH; an open or rm would wait for it. */
