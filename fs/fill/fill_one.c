@@ -262,9 +262,15 @@ const char *fill_one_ref(const struct fill_one *o)
 void fill_one_show_locked(const struct fill_one *o, uint64_t *ret_here, uint64_t *ret_size,
 			  int64_t *ret_started_ns, char *state, size_t n)
 {
+	const struct failure *x = failure_get_locked(o->engine, &o->digest);
+
 	*ret_here = o->map != NULL ? chunkmap_here(o->map) : 0;
 	*ret_size = o->size;
 	*ret_started_ns = o->started_ns;
+	if (o->state == FILL_ENDING && x != NULL && list_empty(&o->waiters)) {
+		(void)snprintf(state, n, "failed: %s", x->text);
+		return;
+	}
 	switch (o->state) {
 	case FILL_FOLLOWING:
 		(void)snprintf(state, n, "filling (by another process)");

@@ -10,8 +10,6 @@
 #include "fill/fill_one.h"
 #include "fill/planner.h"
 
-/* A chunk that is here in part is noted on disk each time that so much more of it has come. */
-#define NOTE_BYTES ((uint64_t)64 << 10)
 #define HASH_NOTE_BYTES ((uint64_t)4 << 20)
 #define BACKGROUND_CONNECTIONS 2
 #define URGENT_CONNECTIONS 2 /* beside the others, for bytes that somebody waits for */
@@ -26,6 +24,7 @@ static void release_range(struct ask *a)
 	struct range *r = list_entry(a, struct range, ask);
 
 	XXH3_freeState(r->xxh3);
+	free(r->piece);
 	free(r);
 }
 
@@ -63,26 +62,13 @@ static int range_head(struct registry_request *q, const struct registry_object *
 	return ret;
 }
 
-/* Note n more bytes at p that lie in the data from r->at on, chunk by chunk. */
-static void note_locked(struct range *r, const unsigned char *p, size_t n)
+/* The piece lies in the data from r->at on, in one chunk. */
+static void note_locked(struct range *r)
 {
 	struct fill_one *o = r->fill;
+	uint64_t i = r->at / CHUNK_BYTES, got = r->at % CHUNK_BYTES + r->n_piece;
 
-	while (n > 0) {
-		uint64_t i = r->at / CHUNK_BYTES, in_chunk = r->at % CHUNK_BYTES;
-		size_t m = n < CHUNK_BYTES - in_chunk ? n : (size_t)(CHUNK_BYTES - in_chunk);
-		uint64_t got = in_chunk + m;
-
-		if (in_chunk == 0)
-			(void)XXH3_64bits_reset(r->xxh3);
-		(void)XXH3_64bits_update(r->xxh3, p, m);
-		chunkmap_note(o->map, i, got, XXH3_64bits_digest(r->xxh3),
-			      got == chunkmap_len(o->map, i) ||
-				      got / NOTE_BYTES > in_chunk / NOTE_BYTES);
-		r->at += m;
-		p += m;
-		n -= m;
-	}
+	chunkmap_note(o->map, i, got, XXH3_64bits_digest(r->xxh3));
 }
 
 static void note_hash_locked(struct fill_one *o)
@@ -95,36 +81,80 @@ static void note_hash_locked(struct fill_one *o)
 	o->hash_saved_at = st.n_bytes;
 }
 
-/* In order, for each range on the network thread alone; the data is written without the lock. */
-static int range_data(struct registry_request *q, uint64_t offset, const void *p, size_t n)
+/* Write the piece, without the lock, and serve who waits for it. */
+static int write_piece(struct range *r)
 {
-	struct range *r = range_of(q);
 	struct fill_one *o = r->fill;
 	struct fill *f = o->engine;
 	struct todo t;
-	int w;
+	int w = ingest_write(o->ingest, r->piece, r->n_piece, r->at);
 
-	if (offset != r->at || n > r->end - r->at)
-		return -EPROTO;
-	w = ingest_write(o->ingest, p, n, offset);
 	if (w < 0) {
 		r->local_error = w;
 		return w;
 	}
+	if (o->map != NULL) {
+		if (r->at % CHUNK_BYTES == 0)
+			(void)XXH3_64bits_reset(r->xxh3);
+		(void)XXH3_64bits_update(r->xxh3, r->piece, r->n_piece);
+	}
 	todo_init(&t);
 	fill_lock(f);
-	f->stats.bytes_fetched += n;
+	f->stats.bytes_fetched += r->n_piece;
 	if (r->ask.cancelled)
 		w = -ECANCELED;
 	if (o->map != NULL) {
-		note_locked(r, p, n);
+		note_locked(r);
 		note_hash_locked(o);
-		if (o->state == FILL_RUNNING)
-			fill_one_serve_locked(o, &t);
-	} else {
-		r->at += n;
 	}
+	r->at += r->n_piece;
+	r->n_piece = 0;
+	if (o->state == FILL_RUNNING)
+		fill_one_serve_locked(o, &t);
 	todo_unlock_and_run(f, &t);
+	return w;
+}
+
+/* Whether somebody waits for bytes that end in the piece. */
+static bool is_urgent(const struct range *r)
+{
+	const struct fill_one *o = r->fill;
+	bool urgent = false;
+
+	if (o->engine->config.verify != FILL_VERIFY_AT_EOF)
+		return false;
+	fill_lock(o->engine);
+	list_for_each (n, &o->waiters) {
+		const struct waiter *w = list_entry(n, struct waiter, node);
+
+		urgent = urgent || (w->end > r->at && w->end <= r->at + r->n_piece);
+	}
+	fill_unlock(o->engine);
+	return urgent;
+}
+
+/* In order, for each range on the network thread alone. */
+static int range_data(struct registry_request *q, uint64_t offset, const void *p, size_t n)
+{
+	struct range *r = range_of(q);
+	const unsigned char *from = p;
+	int w = 0;
+
+	if (offset != r->at + r->n_piece || n > r->end - offset)
+		return -EPROTO;
+	while (n > 0 && w == 0) {
+		size_t room = PIECE_BYTES - (size_t)(r->at % PIECE_BYTES) - r->n_piece;
+		size_t m = n < room ? n : room;
+
+		memcpy(r->piece + r->n_piece, from, m);
+		r->n_piece += m;
+		from += m;
+		n -= m;
+		if (m == room)
+			w = write_piece(r);
+	}
+	if (w == 0 && r->n_piece > 0 && is_urgent(r))
+		w = write_piece(r);
 	return w;
 }
 
@@ -215,12 +245,12 @@ static void range_done(struct registry_request *q, int code, const struct regist
 	struct fill *f = o->engine;
 	struct todo t;
 
+	if (r->n_piece > 0 && r->local_error == 0)
+		(void)write_piece(r);
 	todo_init(&t);
 	fill_lock(f);
 	if (obj != NULL && r->at > r->start)
 		add_host(o->hosts, sizeof(o->hosts), obj->host);
-	if (o->map != NULL && r->at % CHUNK_BYTES != 0)
-		chunkmap_note(o->map, r->at / CHUNK_BYTES, 0, 0, /* save= */ true);
 	list_del(&r->node);
 	o->n_ranges--;
 	range_ended_locked(o, r, code, err, &t);
@@ -266,7 +296,10 @@ static int start_locked(struct fill_one *o, const struct span *span, struct todo
 	r->source = o->sources[o->source_at];
 	r->start = r->at = span->start;
 	r->end = span->end;
-	if (o->map != NULL)
+	r->piece = malloc(PIECE_BYTES);
+	if (r->piece == NULL)
+		e = -ENOMEM;
+	if (e == 0 && o->map != NULL)
 		e = prime(r);
 	if (e < 0) {
 		release_range(&r->ask);

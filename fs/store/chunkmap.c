@@ -21,7 +21,6 @@ static const unsigned char magic[8] = {'c', 'f', 'c', 'h', 'u', 'n', 'k', '1'};
 struct chunk {
 	uint64_t xxh3;
 	uint32_t got;
-	uint32_t saved; /* got as the file has it */
 };
 
 struct chunkmap {
@@ -137,7 +136,7 @@ static void decode_record(struct chunkmap *m, uint64_t i, const unsigned char *p
 	if (get32(p + 12) != record_check(p, i) || get32(p + 8) > chunkmap_len(m, i))
 		return;
 	c->xxh3 = get64(p);
-	c->got = c->saved = get32(p + 8);
+	c->got = get32(p + 8);
 }
 
 /* here, whole and the reach of the hash follow from the chunks. */
@@ -246,8 +245,7 @@ static void save_record(struct chunkmap *m, uint64_t i)
 	if (m->fd < 0)
 		return;
 	encode_record(&m->chunks[i], i, record);
-	if (fd_pwrite_full(m->fd, record, sizeof(record), RECORDS_AT + i * RECORD_BYTES) == 0)
-		m->chunks[i].saved = m->chunks[i].got;
+	(void)fd_pwrite_full(m->fd, record, sizeof(record), RECORDS_AT + i * RECORD_BYTES);
 }
 
 int chunkmap_check(struct chunkmap *m, int data_fd)
@@ -330,19 +328,18 @@ bool chunkmap_has(const struct chunkmap *m, uint64_t offset, uint64_t n)
 	return true;
 }
 
-void chunkmap_note(struct chunkmap *m, uint64_t i, uint64_t got, uint64_t xxh3, bool save)
+void chunkmap_note(struct chunkmap *m, uint64_t i, uint64_t got, uint64_t xxh3)
 {
 	struct chunk *c = &m->chunks[i];
 
-	if (got > c->got) {
-		m->here += got - c->got;
-		c->got = (uint32_t)got;
-		c->xxh3 = xxh3;
-		while (m->whole < m->n && chunkmap_whole(m, m->whole))
-			m->whole++;
-	}
-	if (save && c->saved != c->got)
-		save_record(m, i);
+	if (got <= c->got)
+		return;
+	m->here += got - c->got;
+	c->got = (uint32_t)got;
+	c->xxh3 = xxh3;
+	while (m->whole < m->n && chunkmap_whole(m, m->whole))
+		m->whole++;
+	save_record(m, i);
 }
 
 bool chunkmap_hash(const struct chunkmap *m, struct hasher_state *ret)

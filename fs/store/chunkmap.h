@@ -71,10 +71,9 @@ bool chunkmap_has(const struct chunkmap *m, uint64_t offset, uint64_t n);
 
 /*
  * The first got bytes of chunk i, which hash to xxh3, are in the data file; got never shrinks.
- * Kept in memory at once; in the file when save says so (it costs a pwrite(2)). A failure to
- * write the file is no failure: then a restart fetches more again.
+ * A failure to write the map's file is no failure: then a restart fetches more again.
  */
-void chunkmap_note(struct chunkmap *m, uint64_t i, uint64_t got, uint64_t xxh3, bool save);
+void chunkmap_note(struct chunkmap *m, uint64_t i, uint64_t got, uint64_t xxh3);
 
 /* The hash of the front; false: none saved. */
 bool chunkmap_hash(const struct chunkmap *m, struct hasher_state *ret);

@@ -1,5 +1,7 @@
 # Blobs that are not local: fetched on first read, verified, through faults.
 
+# shellcheck disable=SC2012,SC2030,SC2031,SC2153 # each test is a subshell of its own
+
 load ../lib/mount
 load ../lib/registry
 load ../lib/fake_registry
@@ -45,6 +47,17 @@ within() {
 	fi
 }
 
+opens_by_passthrough() {
+	local before
+	before=$(status_of opens_passthrough)
+	cat "$BLOBS/$LAYER" >/dev/null
+	[ "$(status_of opens_passthrough)" -gt "$before" ]
+}
+
+is_waiting() {
+	grep -qE '^State:.[SD]' "/proc/$1/status"
+}
+
 no_fill() {
 	[ "$(status_of fills_active)" = 0 ]
 }
@@ -82,8 +95,7 @@ no_fill() {
 	fake_mount
 	cat "$BLOBS/$LAYER" >/dev/null
 	poll_until 10 no_fill
-	before=$(status_of opens_passthrough)
-	poll_until 10 eval 'cat "$BLOBS/$LAYER" >/dev/null; [ "$(status_of opens_passthrough)" -gt "$before" ]'
+	poll_until 10 opens_by_passthrough
 	unmount_fs
 }
 
@@ -122,7 +134,7 @@ no_fill() {
 	fails cat "$BLOBS/$LAYER"
 	[[ $output == *"No such file"* ]]
 	[[ $(getfattr --only-values -n user.error "$BLOBS/$LAYER") == *"$FAKE"* ]]
-	grep -q 'failed: ' "$MNT/active"
+	poll_until 10 grep -q 'failed: ' "$MNT/active"
 	fake_rules '[{"path": "/blobs/", "do": "status", "code": 403}]'
 	fails cat "$BLOBS/$LAYER"
 	[[ $output == *"ermission denied"* ]]
@@ -197,7 +209,7 @@ no_fill() {
 	within 50 cat "$MNT/active"
 	cat "$BLOBS/$LAYER" >/dev/null 2>&1 3>&- &
 	interrupted=$!
-	poll_until 5 eval 'grep -q "State:.S" /proc/$interrupted/status || grep -q "State:.D" /proc/$interrupted/status'
+	poll_until 5 is_waiting "$interrupted"
 	kill -INT "$interrupted" 2>/dev/null || kill -TERM "$interrupted"
 	kill -TERM "$interrupted" 2>/dev/null || :
 	within 1000 tail -s 0.02 --pid="$interrupted" -f /dev/null

@@ -50,7 +50,7 @@ static uint64_t xxh3(const struct dir *d, uint64_t i, uint64_t n)
 
 static void note(struct chunkmap *m, const struct dir *d, uint64_t i, uint64_t n)
 {
-	chunkmap_note(m, i, n, xxh3(d, i, n), /* save= */ true);
+	chunkmap_note(m, i, n, xxh3(d, i, n));
 }
 
 TEST(what_is_noted_is_there_after_a_restart)

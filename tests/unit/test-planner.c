@@ -41,7 +41,7 @@ static const struct {
 static void have(struct chunkmap *m, struct span s)
 {
 	for (uint64_t i = s.start / MiB; i * MiB < s.end; i++)
-		chunkmap_note(m, i, s.end - i * MiB < MiB ? s.end - i * MiB : MiB, 0, false);
+		chunkmap_note(m, i, s.end - i * MiB < MiB ? s.end - i * MiB : MiB, 0);
 }
 
 TEST(the_first_gap_is_asked_for)
