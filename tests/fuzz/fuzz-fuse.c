@@ -387,9 +387,6 @@ static void clean_up(void)
 	forget_all();
 	expect("known_inodes");
 	expect("known_refs");
-	for (size_t i = 0; i < wire.n_kept; i++) /* what an interrupt was answered */
-		free(wire.kept[i].data);
-	wire.n_kept = 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -400,6 +397,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t n = data[2] < size - 3 ? data[2] : size - 3;
 
 		one_request(&ops[data[0] % N_OPS], data[1], data + 3, n);
+		wire_drop_kept(&wire);
 		data += 3 + n;
 		size -= 3 + n;
 	}

@@ -260,6 +260,14 @@ static inline void wire_init(struct wire *w)
 	*w = (struct wire){.fd = -1, .pid = (uint32_t)getpid()};
 }
 
+/* Forget replies that nobody has asked for: of interrupts that came too late, say. */
+static inline void wire_drop_kept(struct wire *w)
+{
+	for (size_t i = 0; i < w->n_kept; i++)
+		free(w->kept[i].data);
+	w->n_kept = 0;
+}
+
 /* Hang up, as an unmount does; what mount_run() returned. May be called twice. */
 static inline int wire_stop(struct wire *w)
 {
@@ -270,9 +278,7 @@ static inline int wire_stop(struct wire *w)
 		(void)pthread_join(w->thread, NULL);
 	w->running = false;
 	w->mount = mount_free(w->mount);
-	for (size_t i = 0; i < w->n_kept; i++)
-		free(w->kept[i].data);
-	w->n_kept = 0;
+	wire_drop_kept(w);
 	return w->result;
 }
 

@@ -232,9 +232,7 @@ TEST(an_interrupt_that_comes_early_or_late_is_no_harm)
 		}
 		r = wire_take(&w, q, buf, 0, 9);
 		CHECK(r == 9 || r == -EINTR);
-		for (size_t k = 0; k < w.n_kept; k++)
-			free(w.kept[k].data);
-		w.n_kept = 0;
+		wire_drop_kept(&w);
 	}
 	CHECK_EQ(wire_release(&w, e.nodeid, o.fh), 0);
 }
