@@ -153,6 +153,8 @@ static int run(struct daemon *d)
 	struct err err;
 	int status, r;
 
+	if (mount_detach_dead(d->config.mountpoint))
+		log_warn("mount", "a dead mount was on \"%s\", taken away", d->config.mountpoint);
 	d->mountpoint = realpath(d->config.mountpoint, NULL);
 	if (d->mountpoint == NULL) {
 		(void)err_errno(&err, errno, "mount point %s", d->config.mountpoint);

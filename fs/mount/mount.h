@@ -44,7 +44,13 @@ struct mount_config {
 
 int mount_new(const struct mount_config *config, struct mount **ret, struct err *err);
 
-/* Mount on a directory. -EPERM, -ENOENT ...: libfuse has said why on stderr. */
+/*
+ * When the daemon of a mount on mountpoint is dead, take that mount away: files that are open by
+ * passthrough stay so. Whether it did.
+ */
+bool mount_detach_dead(const char *mountpoint);
+
+/* Mount on a directory. -EPERM, -ENOENT ...; stderr is taken meanwhile, for the reason. */
 int mount_attach(struct mount *m, const char *mountpoint, struct err *err);
 
 /*

@@ -20,6 +20,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	if ((conn->capable & FUSE_CAP_PARALLEL_DIROPS) != 0)
 		conn->want |= FUSE_CAP_PARALLEL_DIROPS;
 	conn->max_write = 1U << 20;
+	conn->max_read = m->max_read;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
 	passthrough_expect_init(m->passthrough, m->ready, m->ready_arg);

@@ -186,7 +186,7 @@ static ssize_t reply_init(struct passthrough *p, int fd, struct iovec *iov, int 
 	if (n >= 0 && agreed)
 		probe_locked(p);
 	(void)pthread_mutex_unlock(&p->lock);
-	if (n >= 0 && p->ready != NULL)
+	if (n >= 0 && count == 2 && p->ready != NULL) /* a refusal is a header alone */
 		p->ready(p->ready_arg);
 	return n;
 }

@@ -42,10 +42,11 @@ struct mount {
 	struct blob_listener listener; /* of source's */
 	struct watch *watch; /* NULL: deletions from outside are seen after blob_ttl alone */
 	bool mounted, read_only;
-	double blob_ttl;    /* seconds that the kernel may believe in a complete blob */
-	struct stat root;   /* owner and times of what has none of its own */
-	struct stat ingest; /* who may write into /ingest: as the directory in the store says */
-	uint64_t ino_salt;  /* makes inode numbers of ingests unlike any other file system's */
+	unsigned int max_read; /* of the mount option; 0: none */
+	double blob_ttl;       /* seconds that the kernel may believe in a complete blob */
+	struct stat root;      /* owner and times of what has none of its own */
+	struct stat ingest;    /* who may write into /ingest: as the directory in the store says */
+	uint64_t ino_salt;     /* makes inode numbers of ingests unlike any other file system's */
 	void (*ready)(void *arg);
 	void *ready_arg;
 	int (*more_status)(void *arg, struct buf *out);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "mount/printed.h"
 #include "mount/private.h"
 
 #define LOOP_THREADS 8	/* read requests; none of them ever blocks for long */
@@ -165,6 +166,14 @@ static int build_args(const struct mount_config *c, struct fuse_args *args)
 	return 0;
 }
 
+/* libfuse wants to hear in init() what the mount option has said. 0: nothing. */
+static unsigned int max_read_of(const char *options)
+{
+	const char *at = options != NULL ? strstr(options, "max_read=") : NULL;
+
+	return at != NULL ? (unsigned int)strtoul(at + strlen("max_read="), NULL, 10) : 0;
+}
+
 static int make_parts(struct mount *m, const struct mount_config *config)
 {
 	struct stat st;
@@ -191,6 +200,7 @@ static int make_parts(struct mount *m, const struct mount_config *config)
 int mount_new(const struct mount_config *config, struct mount **ret, struct err *err)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct printed printed;
 	struct mount *m = calloc(1, sizeof(*m));
 	int r;
 
@@ -211,16 +221,22 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 		(void)mount_free(m);
 		return err_errno(err, -r, "prepare the mount");
 	}
+	m->max_read = max_read_of(config->options);
 	r = build_args(config, &args);
+	printed_begin(&printed);
 	if (r == 0)
 		m->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
 	fuse_opt_free_args(&args);
 	if (r < 0 || m->session == NULL) {
+		char why[256];
+
+		printed_fail(&printed, why, sizeof(why));
 		(void)mount_free(m);
 		return r < 0 ? err_errno(err, -r, "mount options")
-			     : err_set(err, EINVAL, "unknown mount option in \"%s\"",
-				       config->options != NULL ? config->options : "");
+			     : err_set(err, EINVAL, "mount options \"%s\": %s",
+				       config->options != NULL ? config->options : "", why);
 	}
+	printed_pass(&printed);
 	m->listener.spoilt = blobs_spoilt;
 	if (m->source != NULL && m->source->ops->listen != NULL)
 		m->source->ops->listen(m->source, &m->listener);
@@ -230,6 +246,7 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 
 int mount_attach(struct mount *m, const char *mountpoint, struct err *err)
 {
+	struct printed printed;
 	struct stat st;
 	int r;
 
@@ -237,8 +254,15 @@ int mount_attach(struct mount *m, const char *mountpoint, struct err *err)
 		return err_errno(err, errno, "mount point %s", mountpoint);
 	if (!S_ISDIR(st.st_mode))
 		return err_errno(err, ENOTDIR, "mount point %s", mountpoint);
-	if (fuse_session_mount(m->session, mountpoint) != 0)
-		return err_set(err, EPERM, "mount on %s failed", mountpoint);
+	printed_begin(&printed);
+	if (fuse_session_mount(m->session, mountpoint) != 0) {
+		char why[256];
+
+		printed_fail(&printed, why, sizeof(why));
+		return err_set(err, EPERM, "mount on %s failed%s%s", mountpoint,
+			       why[0] != '\0' ? ": " : "", why);
+	}
+	printed_pass(&printed);
 	m->mounted = true;
 	r = passthrough_attach(m->passthrough, m->session, fuse_session_fd(m->session));
 	if (r < 0)

@@ -50,6 +50,12 @@ some_blobs() {
 	mkdir "$T/mnt"
 	fails contentfs "$T/file" "$T/mnt"
 	[ "${#lines[@]}" -eq 1 ]
+	for o in bogus uid=5 ro,bogus=x ,,; do
+		fails contentfs -o "$o" "$T/root" "$T/mnt"
+		[ "${#lines[@]}" -eq 1 ]
+		[[ $output == *option* ]]
+		! mountpoint -q "$T/mnt"
+	done
 	mkdir "$T/home" && : >"$T/home/precious"
 	fails contentfs "$T/home" "$T/mnt"
 	[ "$(ls -A "$T/home")" = precious ]
@@ -218,6 +224,52 @@ some_blobs() {
 	contentfs --status "$MNT" | grep -E 'reads.*cached'
 	cmp "$BLOBS/$BIG" "$T/big"
 	[ "$(sha_of "$BLOBS/$SMALL")" = "$SMALL" ]
+	unmount_fs
+}
+
+@test "mount options are those of other FUSE file systems" {
+	MNT=$T/mnt
+	for o in ro rw,nosuid,nodev,noexec,noatime allow_other fsname=foo,subtype=bar \
+		max_read=65536 default_permissions ''; do
+		mount_fs -o "$o" -o sync
+		grep -q " $MNT fuse" /proc/self/mounts
+		some_blobs
+		cmp "$BLOBS/$BIG" "$T/big"
+		unmount_fs
+	done
+	mount_fs -oallow_other,fsname=some-name
+	grep "^some-name $MNT fuse.contentfs rw,.*allow_other" /proc/self/mounts
+	unmount_fs
+}
+
+@test "a mount point that is not empty, or holds the root, or is the root, works and comes back" {
+	mkdir "$T/mnt"
+	: >"$T/mnt/file"
+	mount_fs
+	[ ! -e "$MNT/file" ]
+	unmount_fs
+	[ -e "$MNT/file" ]
+	for ROOT in "$T/mnt/root" "$T/mnt"; do
+		rm -rf "$T/mnt" && mkdir "$T/mnt"
+		mount_fs
+		echo some >"$T/some"
+		cp "$T/some" "$MNT/ingest/x"
+		cmp "$MNT/blobs/sha256/$(sha_of "$T/some")" "$T/some"
+		unmount_fs
+		[ -f "$ROOT/blobs/sha256/$(sha_of "$T/some")" ]
+	done
+}
+
+@test "a mount point whose daemon was killed can be mounted on again" {
+	mount_fs
+	some_blobs
+	kill -9 "$DAEMON"
+	wait_for "$DAEMON" || :
+	fails ls "$MNT"
+	[[ $output == *"not connected"* ]]
+	mount_fs
+	cmp "$BLOBS/$BIG" "$T/big"
+	[ "$(grep -c " $MNT " /proc/self/mounts)" -eq 1 ]
 	unmount_fs
 }
 

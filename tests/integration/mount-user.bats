@@ -45,6 +45,26 @@ assert m[:] == open(sys.argv[2], "rb").read()' "$BLOBS/$HEX" "$T/data"
 	unmount_fs
 }
 
+@test "a mount point whose daemon was killed can be mounted on again" {
+	u cp "$T/data" "$IN/x"
+	kill -9 "$DAEMON"
+	wait_for "$DAEMON" || :
+	fails u ls "$MNT"
+	[[ $output == *"not connected"* ]]
+	mount_fs
+	u cmp "$BLOBS/$HEX" "$T/data"
+	unmount_fs
+}
+
+@test "a mount that fusermount3 refuses is one line" {
+	fails u "$BIN/contentfs" -o allow_other "$T/root2" "$T/mnt2"
+	u mkdir "$T/mnt2"
+	fails u "$BIN/contentfs" -o allow_other "$T/root2" "$T/mnt2"
+	[ "${#lines[@]}" -eq 1 ]
+	[[ $output == *user_allow_other* ]]
+	unmount_fs
+}
+
 @test "many blobs are listed and read" {
 	u mkdir "$T/many"
 	u bash -c "for i in \$(seq 200); do echo content \$i > '$T/many/'\$i; done"

@@ -25,7 +25,7 @@ mount_fs() {
 	local byte='' ready end
 	: "${ROOT:=$T/root}" "${MNT:=$T/mnt}"
 	LOG_FILE=$T/contentfs.log
-	u mkdir -p "$MNT"
+	u mkdir -p "$MNT" 2>/dev/null || u stat "$MNT" 2>&1 | grep -q 'not connected' || return 1
 	ready=$T/ready.$RANDOM
 	mkfifo -m 666 "$ready"
 	exec {ready_fd}<>"$ready"
