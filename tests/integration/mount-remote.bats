@@ -35,16 +35,19 @@ sent() {
 	fake_sent "/blobs/sha256:$LAYER"
 }
 
-# within MILLISECONDS COMMAND...: it ends in that time
+# within MILLISECONDS COMMAND...: it ends in that time, the fastest of some tries: on a busy machine
+# one may be late, but who waits for the network is late every time
 within() {
-	local start end
-	start=$(date +%s%N)
-	"${@:2}" >/dev/null || return 1
-	end=$(date +%s%N)
-	if [ $(((end - start) / 1000000)) -gt "$1" ]; then
-		echo "took $(((end - start) / 1000000)) ms: ${*:2}"
-		return 1
-	fi
+	local start end took
+	for _ in {1..20}; do
+		start=$(date +%s%N)
+		"${@:2}" >/dev/null || return 1
+		end=$(date +%s%N)
+		took=$(((end - start) / 1000000))
+		[ "$took" -gt "$1" ] || return 0
+	done
+	echo "took $took ms: ${*:2}"
+	return 1
 }
 
 opens_by_passthrough() {
