@@ -10,6 +10,7 @@
 #include "base/size.h"
 
 #define DEFAULT_READ_TIMEOUT_MS 60000
+#define DEFAULT_CACHE_GRACE_NS (300ULL * 1000000000)
 
 enum {
 	OPT_SOURCE = 256,
@@ -18,6 +19,8 @@ enum {
 	OPT_NO_PASSTHROUGH,
 	OPT_READ_TIMEOUT,
 	OPT_BACKGROUND_RATE,
+	OPT_CACHE_LIMIT,
+	OPT_CACHE_GRACE,
 	OPT_HOSTS_DIR,
 	OPT_AUTH_FILE,
 	OPT_CREDS,
@@ -28,6 +31,8 @@ static const struct option longs[] = {
 	{"verify", required_argument, NULL, OPT_VERIFY},
 	{"read-timeout", required_argument, NULL, OPT_READ_TIMEOUT},
 	{"background-rate", required_argument, NULL, OPT_BACKGROUND_RATE},
+	{"cache-limit", required_argument, NULL, OPT_CACHE_LIMIT},
+	{"cache-grace", required_argument, NULL, OPT_CACHE_GRACE},
 	{"hosts-dir", required_argument, NULL, OPT_HOSTS_DIR},
 	{"auth-file", required_argument, NULL, OPT_AUTH_FILE},
 	{"creds", required_argument, NULL, OPT_CREDS},
@@ -64,6 +69,11 @@ void config_print_help(void)
 		"  --background-rate SIZE    bytes per second of fetches that nobody waits for "
 		"(default:\n"
 		"                            no cap)\n"
+		"  --cache-limit SIZE        evict what was fetched, least recently used first, "
+		"when there\n"
+		"                            is more of it (default: no limit)\n"
+		"  --cache-grace DURATION    ... but nothing that was used in the last DURATION "
+		"(5m)\n"
 		"  --hosts-dir DIR[:DIR]     containerd's certs.d (default "
 		"/etc/containerd/certs.d,\n"
 		"                            /etc/docker/certs.d)\n"
@@ -146,6 +156,14 @@ static int take_option(struct config *c, int o, const char *arg)
 		if (size_parse(arg, &c->background_bps) < 0 || c->background_bps == 0)
 			return wrong("--background-rate: \"%s\" is no size such as 10M", arg);
 		return 0;
+	case OPT_CACHE_LIMIT:
+		if (size_parse(arg, &c->cache_bytes) < 0 || c->cache_bytes == 0)
+			return wrong("--cache-limit: \"%s\" is no size such as 20G", arg);
+		return 0;
+	case OPT_CACHE_GRACE:
+		if (clock_parse_duration(arg, &c->cache_grace_ns) < 0)
+			return wrong("--cache-grace: \"%s\" is no duration such as 30s or 2m", arg);
+		return 0;
 	case OPT_HOSTS_DIR:
 		c->hosts_dir = arg;
 		return 0;
@@ -193,6 +211,8 @@ static int take_arguments(struct config *c, int argc, char **argv)
 			return wrong("ROOT and MOUNTPOINT are needed");
 		if (argc > 2)
 			return wrong("unexpected argument \"%s\"", argv[2]);
+		if (c->cache_bytes > 0 && c->read_only)
+			return wrong("--cache-limit: a mount that is read-only evicts nothing");
 		c->root = argv[0];
 		c->mountpoint = argv[1];
 		return 0;
@@ -207,7 +227,8 @@ int config_parse(int argc, char **argv, struct config *ret)
 {
 	struct config c = {.action = CONFIG_MOUNT,
 			   .passthrough = true,
-			   .read_timeout_ms = DEFAULT_READ_TIMEOUT_MS};
+			   .read_timeout_ms = DEFAULT_READ_TIMEOUT_MS,
+			   .cache_grace_ns = DEFAULT_CACHE_GRACE_NS};
 	int o;
 
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread */

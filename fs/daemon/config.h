@@ -20,6 +20,8 @@ struct config {
 	size_t n_sources;
 	uint64_t read_timeout_ms; /* a read of a remote blob fails after it */
 	uint64_t background_bps;  /* bytes per second of fills that nobody waits for; 0: no cap */
+	uint64_t cache_bytes;	  /* of what was fetched, and may go again; 0: no limit */
+	uint64_t cache_grace_ns;  /* what was used in it stays */
 	const char *hosts_dir;	  /* NULL: the registry client's own, like the next two */
 	const char *auth_file;
 	const char *credentials;

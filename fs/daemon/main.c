@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "daemon/background.h"
+#include "daemon/cache.h"
 #include "daemon/config.h"
 #include "fill/fill.h"
 #include "mount/mount.h"
@@ -19,7 +20,8 @@ struct daemon {
 	char *mountpoint; /* absolute: a daemon has left the directory that it was started in */
 	struct store *store;
 	struct registry *registry;
-	struct fill *fill; /* NULL: local blobs only */
+	struct fill *fill;   /* NULL: local blobs only */
+	struct cache *cache; /* NULL: it may grow for ever */
 	struct mount *mount;
 };
 
@@ -97,12 +99,32 @@ static int start_fill(struct daemon *d, struct err *err)
 	return r;
 }
 
+static int new_cache(struct daemon *d, struct err *err)
+{
+	const struct cache_config cache = {
+		.store = d->store,
+		.source = fill_source(d->fill),
+		.limit_bytes = d->config.cache_bytes,
+		.grace_ns = d->config.cache_grace_ns,
+	};
+
+	return cache.limit_bytes > 0 ? cache_new(&cache, &d->cache, err) : 0;
+}
+
+static void grows(void *arg)
+{
+	cache_grows(arg);
+}
+
 static int more_status(void *arg, struct buf *out)
 {
 	const struct daemon *d = arg;
 	struct registry_stats net;
 	struct fill_stats fill;
+	int r = d->cache != NULL ? cache_status(d->cache, out) : 0;
 
+	if (r < 0)
+		return r;
 	registry_stats(d->registry, &net);
 	fill_stats(d->fill, &fill);
 	return buf_printf(out,
@@ -134,10 +156,18 @@ static int serve(struct daemon *d)
 		.more_status_arg = d,
 	};
 	struct err err;
-	int r = mount_new(&config, &d->mount, &err);
+	int r = new_cache(d, &err);
 
+	if (d->cache != NULL) {
+		config.grows = grows;
+		config.grows_arg = d->cache;
+	}
+	if (r == 0)
+		r = mount_new(&config, &d->mount, &err);
 	if (r == 0)
 		r = mount_attach(d->mount, d->mountpoint, &err);
+	if (r == 0 && d->cache != NULL)
+		r = cache_start(d->cache, d->mount, &err);
 	if (r < 0)
 		return fail("", &err, r);
 	r = mount_run(d->mount, /* handle_signals= */ true);
@@ -172,7 +202,10 @@ static int run(struct daemon *d)
 	/* Who waits is answered while there is a session to answer through. */
 	if (d->fill != NULL)
 		fill_stop(d->fill);
+	if (d->cache != NULL)
+		cache_stop(d->cache);
 	d->mount = mount_free(d->mount);
+	d->cache = cache_free(d->cache);
 	d->fill = fill_free(d->fill);
 	d->registry = registry_free(d->registry);
 	d->store = store_close(d->store);
