@@ -27,7 +27,8 @@ start_registry() {
 		wants=(-u "$HTPASSWD_LOGIN")
 	fi
 	: >"$T/registry.log"
-	docker-registry serve "$config" >"$T/registry.log" 2>&1 </dev/null 3>&- &
+	# Its configuration may also come by REGISTRY_*.
+	env -u REGISTRY_AUTH_FILE docker-registry serve "$config" >"$T/registry.log" 2>&1 </dev/null 3>&- &
 	REGISTRY_PID=$!
 	track_pid "$REGISTRY_PID"
 	poll_until 30 grep -q 'listening on' "$T/registry.log"

@@ -165,6 +165,16 @@ static const struct cli_command commands[] = {
 		.run = cmd_resolve,
 	},
 	{
+		.name = "pull",
+		.args = "[options] NAME [TAG|DIGEST]",
+		.summary = "Take an image from its registry into the store, print its digest.",
+		.options = OPT_ROOT
+		"  --platform OS/ARCH       of an image for several (default: this machine's)\n"
+		"  --all-platforms          all of them\n"
+		"  --parallel N             layers at once (default 4)\n" OPT_JSON REMOTE_HELP,
+		.run = cmd_pull,
+	},
+	{
 		.name = "login",
 		.args = "[options] [HOST]",
 		.summary = "Enter a user and password for a registry (default docker.io), once it "
