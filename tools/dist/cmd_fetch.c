@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,7 +48,14 @@ struct fetch {
 	struct err err;	    /* why take() failed */
 };
 
-/* 0, or -ETIMEDOUT: stdout took nothing until the deadline. A reader that is gone is no wait. */
+/* As a write would: SIGPIPE, and an error where that is ignored. */
+static int reader_is_gone(struct err *err)
+{
+	(void)raise(SIGPIPE);
+	return err_errno(err, EPIPE, "write to standard output");
+}
+
+/* 0: stdout takes some; -EPIPE: nobody reads; -ETIMEDOUT: it took nothing until the deadline. */
 static int wait_for_reader(const struct fetch *f, struct err *err)
 {
 	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
@@ -63,7 +71,7 @@ static int wait_for_reader(const struct fetch *f, struct err *err)
 			timeout_ms = f->deadline_ms - now > 3600000 ? 3600000
 								    : (int)(f->deadline_ms - now);
 		if (poll(&p, 1, timeout_ms) > 0)
-			return 0;
+			return (p.revents & POLLERR) != 0 ? reader_is_gone(err) : 0;
 	}
 }
 
@@ -142,10 +150,7 @@ static int fetch_bytes(struct fetch *f, uint64_t length, struct registry_object 
 	return r;
 }
 
-/*
- * Give the pipe one page and see it read, if so much is sure to be far from the end. Where the
- * reader has gone, SIGPIPE ends us here, as it would have later.
- */
+/* Give the pipe one page and see it read, if so much is sure to be far from the end. */
 static int probe_reader(struct fetch *f, const struct registry_object *o, struct err *err)
 {
 	int r = 0;
@@ -170,7 +175,9 @@ static int fetch_digest(struct fetch *f, struct err *err)
 
 	if (!f->to_pipe || hinted)
 		return fetch_bytes(f, 0, NULL, err);
-	r = fetch_bytes(f, PROBE_BYTES, &o, err);
+	r = wait_for_reader(f, err);
+	if (r == 0)
+		r = fetch_bytes(f, PROBE_BYTES, &o, err);
 	if (r == 0 && f->n_fetched == PROBE_BYTES && (!o.has_size || o.size > PROBE_BYTES)) {
 		r = probe_reader(f, &o, err);
 		if (r == 0)
