@@ -20,7 +20,7 @@
 struct listing {
 	struct store *store;
 	char **prefixes; /* ended by NULL */
-	bool quiet;
+	bool quiet, pinned;
 	json_t *json; /* NULL: a table */
 	struct tabs tabs;
 };
@@ -36,6 +36,13 @@ static bool is_wanted(const struct listing *l, const struct digest_text *text)
 		if (strncmp(text->s, *p, strlen(*p)) == 0 || strncmp(hex, *p, strlen(*p)) == 0)
 			return true;
 	return false;
+}
+
+static bool is_pinned(const struct listing *l, const struct digest *d)
+{
+	struct label label;
+
+	return label_read(l->store, d, &label) == 0 && label.pin != LABEL_UNPINNED;
 }
 
 static int64_t mtime_ns(const struct stat *st)
@@ -57,6 +64,8 @@ static int add_json(struct listing *l, const struct digest *d, const struct stat
 		r = json_out_time(o, "committed_at", mtime_ns(st));
 	if (r == 0 && label.mediatype[0] != '\0')
 		r = json_out_text(o, "mediatype", label.mediatype);
+	if (r == 0 && label.pin != LABEL_UNPINNED)
+		r = json_out_text(o, "pinned", label.pin == LABEL_PINNED ? "yes" : "part");
 	for (size_t i = 0; i < label.n_sources && r == 0; i++)
 		r = json_array_append_new(sources, json_string(label.source[i])) < 0 ? -ENOMEM : 0;
 	if (r == 0 && label.n_sources > 0)
@@ -88,7 +97,7 @@ static int add_blob(void *arg, const struct digest *d, const struct stat *st)
 	struct listing *l = arg;
 	struct digest_text text = digest_text(d);
 
-	if (!is_wanted(l, &text))
+	if (!is_wanted(l, &text) || (l->pinned && !is_pinned(l, d)))
 		return 0;
 	if (l->json != NULL)
 		return add_json(l, d, st);
@@ -148,6 +157,7 @@ int cmd_list(const struct cli_program *p, int argc, char **argv)
 {
 	static const struct option longs[] = {{"root", required_argument, NULL, 'r'},
 					      {"quiet", no_argument, NULL, 'q'},
+					      {"pinned", no_argument, NULL, 'P'},
 					      {"json", no_argument, NULL, 'j'},
 					      {0}};
 	cleanup(store_closep) struct store *s = NULL;
@@ -162,6 +172,7 @@ int cmd_list(const struct cli_program *p, int argc, char **argv)
 		if (o == 'r')
 			root = optarg;
 		l.quiet = l.quiet || o == 'q';
+		l.pinned = l.pinned || o == 'P';
 		json = json || o == 'j';
 	}
 	if (root_open(p, root, STORE_RDONLY, &s) != CLI_OK)

@@ -11,6 +11,9 @@
 int cmd_fetch(const struct cli_program *p, int argc, char **argv);
 int cmd_ingest(const struct cli_program *p, int argc, char **argv);
 int cmd_active(const struct cli_program *p, int argc, char **argv);
+int cmd_evict(const struct cli_program *p, int argc, char **argv);
+int cmd_pin(const struct cli_program *p, int argc, char **argv);
+int cmd_unpin(const struct cli_program *p, int argc, char **argv);
 int cmd_list(const struct cli_program *p, int argc, char **argv);
 int cmd_path(const struct cli_program *p, int argc, char **argv);
 int cmd_delete(const struct cli_program *p, int argc, char **argv);

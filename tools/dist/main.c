@@ -70,7 +70,8 @@ static const struct cli_command commands[] = {
 		.args = "[options] [PREFIX...]",
 		.summary =
 			"List the blobs of the store, or those whose digest begins with a PREFIX.",
-		.options = OPT_ROOT "  -q, --quiet              print the digest alone\n" OPT_JSON,
+		.options = OPT_ROOT "  -q, --quiet              print the digest alone\n"
+				    "  --pinned                 those that are pinned\n" OPT_JSON,
 		.run = cmd_list,
 	},
 	{
@@ -142,6 +143,32 @@ static const struct cli_command commands[] = {
 		"  --older-than AGE         for that long, e.g. 90m, 12h, 7d (default 24h)\n"
 		"  --dry-run                only print what would go\n",
 		.run = cmd_clean,
+	},
+	{
+		.name = "pin",
+		.args = "[options] IMAGE|DIGEST...",
+		.summary =
+			"Keep blobs, or images with all that they are made of, from being evicted.",
+		.options = OPT_ROOT,
+		.run = cmd_pin,
+	},
+	{
+		.name = "unpin",
+		.args = "[options] IMAGE|DIGEST...",
+		.summary =
+			"Let go what was pinned, but for what others that are pinned are made of.",
+		.options = OPT_ROOT,
+		.run = cmd_unpin,
+	},
+	{
+		.name = "evict",
+		.args = "[options] --to SIZE",
+		.summary = "Remove what can be fetched again, least recently used first.",
+		.options = OPT_ROOT
+		"  --to SIZE                until there is no more than that of it\n"
+		"  --grace DURATION         but nothing used in the last DURATION (default 5m)\n"
+		"  --dry-run                only print what would go\n",
+		.run = cmd_evict,
 	},
 	{
 		.name = "apply",
