@@ -36,6 +36,8 @@ static int set_base(struct host *h, const char *url, const char *registry, struc
 		return err_set(err, EINVAL, "\"%.200s\" is no http or https URL of a host", url);
 	authority += 3;
 	len = strcspn(authority, "/");
+	if (len == 0) /* libcurl forgives "https:///x" */
+		return err_set(err, EINVAL, "\"%.200s\" is no http or https URL of a host", url);
 	h->base = strdup(url);
 	h->name = strndup(authority, len);
 	if (h->base == NULL || h->name == NULL)
@@ -62,7 +64,7 @@ static int set_server(struct host *h, const char *server, bool override_path, co
 		      struct err *err)
 {
 	char url[1100];
-	const char *scheme = strncmp(server, "http", 4) == 0 ? "" : "https://";
+	const char *scheme = strstr(server, "://") != NULL ? "" : "https://";
 	size_t n;
 
 	if (strlen(server) > 1024)
