@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,43 +259,62 @@ static char *make_basic(const struct credential *c)
 
 /* -- the token server ------------------------------------------------------------------------ */
 
-/* Every scope of the challenge, and ours where it is not among them. next: NULL at first. */
-static const char *next_scope(const struct grant *g, const char *next, char *out, size_t n)
+/* Whether the blank separated list holds the word of n bytes. */
+static bool holds(const char *list, const char *word, size_t n)
 {
-	const char *s = next == NULL ? g->scope : next;
-	size_t len;
+	for (list += strspn(list, " "); *list != '\0'; list += strspn(list, " ")) {
+		size_t len = strcspn(list, " ");
 
-	if (next == NULL) {
-		(void)snprintf(out, n, "%s", s);
-		return g->challenge.scope;
+		if (len == n && memcmp(list, word, n) == 0)
+			return true;
+		list += len;
 	}
-	for (;;) {
-		s += strspn(s, " ");
-		len = strcspn(s, " ");
-		if (len == 0)
-			return NULL;
-		(void)snprintf(out, n, "%.*s", (int)len, s);
-		s += len;
-		if (strcmp(out, g->scope) != 0)
-			return s;
+	return false;
+}
+
+/* Each word of list that out does not hold yet. */
+static int add_scopes(struct buf *out, const char *list)
+{
+	int r = 0;
+
+	for (list += strspn(list, " "); r == 0 && *list != '\0'; list += strspn(list, " ")) {
+		size_t len = strcspn(list, " ");
+
+		if (!holds(out->data, list, len)) {
+			r = out->len > 0 ? buf_puts(out, " ") : 0;
+			if (r == 0)
+				r = buf_add(out, list, len);
+		}
+		list += len;
 	}
+	return r;
+}
+
+/* What we are after, and what the challenge names beside it. */
+static int all_scopes(const struct grant *g, struct buf *out)
+{
+	int r = add_scopes(out, g->scope);
+
+	return r < 0 ? r : add_scopes(out, g->challenge.scope);
 }
 
 /* realm?service=...&scope=...&scope=... */
 static int make_url(struct grant *g)
 {
-	cleanup_buf struct buf b;
-	char scope[sizeof(g->challenge.scope)];
-	const char *next = NULL;
+	cleanup_buf struct buf b, scopes;
+	char *word, *save = NULL;
 	int r;
 
 	buf_init(&b, URL_MAX_BYTES);
-	r = buf_puts(&b, g->challenge.realm);
+	buf_init(&scopes, URL_MAX_BYTES);
+	r = all_scopes(g, &scopes);
+	if (r == 0)
+		r = buf_puts(&b, g->challenge.realm);
 	if (r == 0 && g->challenge.service[0] != '\0')
 		r = url_add_query(&b, "service", g->challenge.service);
-	while (r == 0 && (next = next_scope(g, next, scope, sizeof(scope))) != NULL)
-		if (scope[0] != '\0') /* PING is after none */
-			r = url_add_query(&b, "scope", scope);
+	for (word = strtok_r(scopes.data, " ", &save); r == 0 && word != NULL;
+	     word = strtok_r(NULL, " ", &save))
+		r = url_add_query(&b, "scope", word);
 	if (r == 0 && g->basic != NULL && g->credential.user != NULL)
 		r = url_add_query(&b, "account", g->credential.user);
 	if (r < 0)
@@ -316,14 +336,11 @@ static int make_form(struct grant *g)
 {
 	const struct credential *c = &g->credential;
 	cleanup_buf struct buf b, scopes;
-	char scope[sizeof(g->challenge.scope)];
-	const char *next = NULL;
-	int r = 0;
+	int r;
 
 	buf_init(&b, MAX_FORM_BYTES);
 	buf_init(&scopes, MAX_FORM_BYTES);
-	while (r == 0 && (next = next_scope(g, next, scope, sizeof(scope))) != NULL)
-		r = buf_printf(&scopes, "%s%s", scopes.len > 0 ? " " : "", scope);
+	r = all_scopes(g, &scopes);
 	if (r == 0)
 		r = add_field(&b, "grant_type",
 			      c->identity_token != NULL ? "refresh_token" : "password");

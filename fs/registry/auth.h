@@ -46,7 +46,7 @@ const char *auth_known(struct auth *a, const struct host *h, const char *scope);
  *
  * @hosts, h    the host that asked; counted while it is needed
  * @repository  for credentials filed by repository
- * @scope       what we are after: "repository:library/redis:pull"
+ * @scope       what we are after: "repository:library/redis:pull"; more than one with blanks
  * @refused     the authorization that h has just refused, or NULL
  *
  * Returns 0, w->done() is called later; 1, auth_known() has another one already; or -ENOMEM.

@@ -103,6 +103,8 @@ static void take_field(struct reply *p, const char *line)
 	} else if ((v = value_of(line, "Range")) != NULL) {
 		if (strlen(v) < sizeof(p->upload_range))
 			(void)snprintf(p->upload_range, sizeof(p->upload_range), "%s", v);
+	} else if ((v = value_of(line, "OCI-Chunk-Min-Length")) != NULL) {
+		p->chunk_min = strtoull(v, NULL, 10);
 	} else if ((v = value_of(line, "Retry-After")) != NULL) {
 		p->retry_after_ms = retry_after_parse_ms(v);
 	} else if ((v = value_of(line, "WWW-Authenticate")) != NULL) {

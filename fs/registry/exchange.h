@@ -43,6 +43,7 @@ struct reply {
 	char mediatype[128];
 	char digest[128]; /* Docker-Content-Digest, "" when there is none */
 	char upload_range[64];
+	uint64_t chunk_min; /* OCI-Chunk-Min-Length */
 	uint64_t retry_after_ms;
 	struct challenge challenge;
 	char *location; /* as sent, or NULL */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "oci/manifest.h"
 #include "oci/mediatype.h"
+#include "registry/url.h"
 
 #define PROGRESS_BYTES 65536 /* so much is worth another try at the same host */
 #define FIRST_PAUSE_MS 200
@@ -100,19 +101,6 @@ const struct host *request_host(const struct request *rq)
 
 /* -- beginning ----------------------------------------------------------------------------- */
 
-/* OCI distribution spec, "Pulling manifests": what cannot stand in a path of ours is no name. */
-static bool is_path_safe(const char *s, const char *more)
-{
-	size_t n = 0;
-
-	for (; s[n] != '\0'; n++)
-		if (!((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') ||
-		      (s[n] >= '0' && s[n] <= '9') || strchr(more, s[n]) != NULL))
-			return false;
-	return n > 0 && n < 512 && strstr(s, "..") == NULL && *s != '/' && s[n - 1] != '/' &&
-	       strstr(s, "//") == NULL;
-}
-
 static int check(struct request *rq, struct err *err)
 {
 	struct registry_request *q = rq->q;
@@ -120,9 +108,9 @@ static int check(struct request *rq, struct err *err)
 
 	if (q->op == REGISTRY_PING)
 		return 0;
-	if (!is_path_safe(q->repository, "._-/"))
+	if (!url_is_path(q->repository, "._-/"))
 		return err_set(err, EINVAL, "\"%.100s\" is no repository", q->repository);
-	if (!is_path_safe(q->object, "._-:"))
+	if (!url_is_path(q->object, "._-:"))
 		return err_set(err, EINVAL, "\"%.100s\" is no tag or digest", q->object);
 	if (r < 0)
 		return -EINVAL;

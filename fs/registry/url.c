@@ -98,6 +98,18 @@ int url_join(const char *base, const char *location, char **ret)
 	return 0;
 }
 
+bool url_is_path(const char *s, const char *more)
+{
+	size_t n = 0;
+
+	for (; s[n] != '\0'; n++)
+		if (!((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') ||
+		      (s[n] >= '0' && s[n] <= '9') || strchr(more, s[n]) != NULL))
+			return false;
+	return n > 0 && n < 512 && strstr(s, "..") == NULL && *s != '/' && s[n - 1] != '/' &&
+	       strstr(s, "//") == NULL;
+}
+
 void url_show(const char *url, char *out, size_t n)
 {
 	size_t len = strcspn(url, "?#");

@@ -34,6 +34,12 @@ bool url_is_loopback(const char *host);
  */
 int url_join(const char *base, const char *location, char **ret);
 
+/*
+ * Whether s may stand in a path as it is: ASCII letters, digits and the characters of more (which
+ * may hold "/"), no empty part, no "..".
+ */
+bool url_is_path(const char *s, const char *more);
+
 /* Cut at the query, which may hold a signature: for messages. */
 void url_show(const char *url, char *out, size_t n);
 

@@ -52,7 +52,10 @@ class Client:
 
     def stop(self):
         """Its exit status; what sanitizers have to say is a failure."""
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has crashed: its status tells
         try:
             return self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:

@@ -8,13 +8,16 @@
  * need be "mediatype", "offset", "length", "size", "avoid", "timeout_ms", "out": FILE,
  * "chunk": N (read in ranges of N bytes, one after the other), "threads": N (so many at once),
  * "slow_ms": N (the reader takes so long for each piece), "cancel_ms": N (then gives up)}.
+ * {"op": "push", "file": PATH, and perhaps "from", "chunk"}, {"op": "push_manifest", "file",
+ * "mediatype"}: object is the digest, or the tag; n tells bytes that the registry has.
  * A line on stdout: {"r": 0, "error", "detail", "digest", "size", "mediatype", "host", "n" (bytes
- * got), "sha256" (of them), "ms", "stats": {...}}.
+ * got), "sha256" (of them), "ms", "stats": {...}}; of a push, "how": "pushed|mounted|there".
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +31,7 @@
 #include "base/log.h"
 #include "registry/call.h"
 #include "registry/client.h"
+#include "registry/push.h"
 
 #define MAX_THREADS 64
 
@@ -248,12 +252,75 @@ static void job_done(struct job *j)
 		(void)close(j->out_fd);
 }
 
+static void note_bytes(void *arg, uint64_t bytes)
+{
+	*(uint64_t *)arg = bytes;
+}
+
+static int push_blob(struct registry *r, json_t *ask, int fd, uint64_t size, uint64_t *ret_n,
+		     enum registry_pushed *ret_how, struct err *err)
+{
+	struct registry_blob b = {
+		.host = text_of(ask, "host"),
+		.repository = text_of(ask, "repository"),
+		.from = text_of(ask, "from"),
+		.size = size,
+		.fd = fd,
+		.chunk_bytes = number_of(ask, "chunk"),
+		.progress = note_bytes,
+		.arg = ret_n,
+	};
+
+	return digest_parse(text_of(ask, "object"), &b.digest, err) < 0
+		       ? -EINVAL
+		       : registry_push_blob(r, &b, ret_how, err);
+}
+
+static int push_manifest(struct registry *r, json_t *ask, int fd, uint64_t size, struct err *err)
+{
+	char *p = malloc(size + 1);
+	int k;
+
+	if (p == NULL || fd_pread_full(fd, p, size, 0) != (ssize_t)size)
+		abort();
+	k = registry_push_manifest(r, text_of(ask, "host"), text_of(ask, "repository"),
+				   text_of(ask, "object"), text_of(ask, "mediatype"), p, size, err);
+	free(p);
+	return k;
+}
+
+static void push(struct registry *r, json_t *ask, bool is_manifest)
+{
+	static const char *const names[] = {"pushed", "mounted", "there"};
+	enum registry_pushed how = REGISTRY_PUSHED;
+	int fd = open(text_of(ask, "file"), O_RDONLY | O_CLOEXEC), k;
+	uint64_t start_ms = clock_mono_ms(), size = (uint64_t)lseek(fd, 0, SEEK_END), n = 0;
+	struct err err = {0};
+	json_t *o;
+
+	k = is_manifest ? push_manifest(r, ask, fd, size, &err)
+			: push_blob(r, ask, fd, size, &n, &how, &err);
+	(void)close(fd);
+	o = json_pack("{s:i,s:s,s:i,s:s,s:I,s:I,s:o}", "r", k, "error",
+		      k < 0 ? err_text(&err, k) : "", "detail", err.detail, "how", names[how], "n",
+		      (json_int_t)n, "ms", (json_int_t)(clock_mono_ms() - start_ms), "stats",
+		      stats_of(r));
+	(void)json_dumpf(o, stdout, JSON_COMPACT);
+	(void)fputc('\n', stdout);
+	(void)fflush(stdout);
+	json_decref(o);
+}
+
 static void serve(struct registry *r, json_t *ask)
 {
 	static struct job jobs[MAX_THREADS];
 	pthread_t threads[MAX_THREADS];
 	uint64_t start_ms = clock_mono_ms(), n = number_of(ask, "threads"), bad = 0;
 
+	if (strncmp(text_of(ask, "op"), "push", 4) == 0) {
+		push(r, ask, strcmp(text_of(ask, "op"), "push_manifest") == 0);
+		return;
+	}
 	n = n == 0 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
 	for (uint64_t i = 0; i < n; i++)
 		job_init(&jobs[i], r, ask);
