@@ -39,6 +39,7 @@ static void gather_locked(struct fill_one *o, const struct label *label)
 	if (failure != NULL && o->avoid[0] == '\0')
 		memcpy(o->avoid, failure->avoid, sizeof(o->avoid));
 	o->avoid_is_old = o->avoid[0] != '\0';
+	o->doubtful[0] = '\0';
 	if (b != NULL) {
 		o->has_size = b->sized;
 		o->size = b->size;
@@ -277,12 +278,17 @@ static void job_open(struct fill_one *o)
 		begin_running(o);
 }
 
-/* The hosts that the bytes came from are not asked again. */
+/*
+ * The host that the bytes came from is not asked again. Where several had a part in them it may be
+ * any: the first one is left out, and asked after all when the others do no better.
+ */
 static void blame_locked(struct fill_one *o)
 {
-	size_t n = strlen(o->avoid);
+	char host[HOST_LIST_BYTES];
 
-	(void)snprintf(o->avoid + n, sizeof(o->avoid) - n, "%s%s", n > 0 ? " " : "", o->hosts);
+	if (host_list_first(o->hosts, host))
+		host_list_add(o->doubtful, host);
+	host_list_add(o->avoid, host);
 	o->avoid_is_old = false;
 }
 

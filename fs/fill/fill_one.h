@@ -50,12 +50,13 @@ struct fill_one {
 	bool single; /* one request for all: manifests, objects of unknown size */
 
 	struct source *sources[FILL_ONE_SOURCES_MAX];
-	size_t n_sources, source_at; /* asked now; n_sources: all have failed */
-	uint64_t here_at_failure;    /* bytes that were here when the last source failed */
-	char avoid[1024];	     /* hosts that gave wrong bytes, blank between them */
-	bool avoid_is_old;	     /* that was an earlier attempt: better than nobody */
-	char hosts[1024];	     /* that gave bytes since the data was begun */
-	struct err err;		     /* of the sources that failed; the most telling one */
+	size_t n_sources, source_at;	/* asked now; n_sources: all have failed */
+	uint64_t here_at_failure;	/* bytes that were here when the last source failed */
+	char avoid[HOST_LIST_BYTES];	/* that gave wrong bytes */
+	char doubtful[HOST_LIST_BYTES]; /* of those: others had a part in the bytes */
+	bool avoid_is_old;		/* that was an earlier attempt: better than nobody */
+	char hosts[HOST_LIST_BYTES];	/* that gave bytes since the data was begun */
+	struct err err;			/* of the sources that failed; the most telling one */
 
 	struct ingest *ingest; /* NULL while FOLLOWING */
 	struct chunkmap *map;  /* NULL: size unknown, or not opened yet */

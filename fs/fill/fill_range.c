@@ -28,24 +28,6 @@ static void release_range(struct ask *a)
 	free(r);
 }
 
-/* Add host to a list of hosts with blanks between them; one too many is left out. */
-static void add_host(char *hosts, size_t n, const char *host)
-{
-	size_t len = strlen(hosts), more = strlen(host);
-	const char *at = hosts;
-
-	while ((at = strstr(at, host)) != NULL) {
-		if ((at == hosts || at[-1] == ' ') && (at[more] == ' ' || at[more] == '\0'))
-			return;
-		at += more;
-	}
-	if (more == 0 || len + more + 2 > n)
-		return;
-	if (len > 0)
-		hosts[len++] = ' ';
-	memcpy(hosts + len, host, more + 1);
-}
-
 static int range_head(struct registry_request *q, const struct registry_object *obj)
 {
 	struct range *r = range_of(q);
@@ -57,7 +39,7 @@ static int range_head(struct registry_request *q, const struct registry_object *
 		r->fill->size = obj->size; /* for people to see; what comes is what counts */
 	else if (r->fill->has_size && obj->has_size && obj->size != r->fill->size)
 		ret = -EPROTO;
-	add_host(r->fill->hosts, sizeof(r->fill->hosts), obj->host);
+	host_list_add(r->fill->hosts, obj->host);
 	fill_unlock(f);
 	return ret;
 }
@@ -202,8 +184,9 @@ static void source_failed_locked(struct fill_one *o, const struct range *r, int 
 		o->here_at_failure = here;
 		o->source_at = 0;
 	}
-	if (o->source_at >= o->n_sources && o->avoid_is_old) {
-		o->avoid[0] = '\0';
+	if (o->source_at >= o->n_sources && (o->avoid_is_old || o->doubtful[0] != '\0')) {
+		host_list_subtract(o->avoid, o->avoid_is_old ? o->avoid : o->doubtful);
+		o->doubtful[0] = '\0';
 		o->avoid_is_old = false;
 		o->source_at = 0;
 	}
@@ -250,7 +233,7 @@ static void range_done(struct registry_request *q, int code, const struct regist
 	todo_init(&t);
 	fill_lock(f);
 	if (obj != NULL && r->at > r->start)
-		add_host(o->hosts, sizeof(o->hosts), obj->host);
+		host_list_add(o->hosts, obj->host);
 	list_del(&r->node);
 	o->n_ranges--;
 	range_ended_locked(o, r, code, err, &t);

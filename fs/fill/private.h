@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/workqueue.h"
 #include "fill/fill.h"
+#include "fill/host_list.h"
 #include "fill/known.h"
 #include "oci/mediatype.h"
 #include "oci/reference.h"
@@ -68,7 +69,7 @@ struct failure {
 	uint64_t local, size;
 	int64_t when_ns;
 	char text[256];
-	char avoid[1024]; /* hosts whose bytes were wrong */
+	char avoid[HOST_LIST_BYTES]; /* hosts whose bytes were wrong */
 };
 
 struct fill {

@@ -23,14 +23,15 @@
 #define FAKE_NEVER UINT64_MAX
 
 struct fake_fault {
-	int fail;	       /* done() with it at once */
-	uint64_t fail_at;      /* done(-EIO) before the byte at that offset; FAKE_NEVER */
-	uint64_t wrong_at;     /* the byte at that offset is another; FAKE_NEVER */
-	bool stall;	       /* nothing comes */
-	bool short_end;	       /* the last byte is missing, and done(0) says nothing of it */
-	uint64_t stated_size;  /* in head(); 0: the right one */
-	unsigned int piece;    /* bytes of a turn; 0: 16 KiB */
-	unsigned int delay_us; /* after a turn */
+	int fail;		 /* done() with it at once */
+	uint64_t fail_at;	 /* done(-EIO) before the byte at that offset; FAKE_NEVER */
+	unsigned int heal_after; /* so many times, then no more; 0: always */
+	uint64_t wrong_at;	 /* the byte at that offset is another; FAKE_NEVER */
+	bool stall;		 /* nothing comes */
+	bool short_end;		 /* the last byte is missing, and done(0) says nothing of it */
+	uint64_t stated_size;	 /* in head(); 0: the right one */
+	unsigned int piece;	 /* bytes of a turn; 0: 16 KiB */
+	unsigned int delay_us;	 /* after a turn */
 };
 
 struct fake_object {
@@ -213,8 +214,12 @@ static unsigned int fake_turn(struct registry *r, struct registry_request *q)
 	if (n > sizeof(copy))
 		n = sizeof(copy);
 	if (code == 0 && x.fail_at >= turn->at && x.fail_at < turn->at + n) {
+		struct fake_fault *fault = &fake_host_locked(r, q->host)->fault;
+
 		n = (size_t)(x.fail_at - turn->at);
 		code = n == 0 ? -EIO : 0;
+		if (n == 0 && fault->heal_after > 0 && --fault->heal_after == 0)
+			fault->fail_at = FAKE_NEVER;
 	}
 	if (x.short_end && n > 0 && turn->at + n == o->n)
 		n--;

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fill/fill.h"
+#include "fill/host_list.h"
 #include "lib/fake_registry_client.h"
 #include "lib/test.h"
 #include "lib/tmp_store.h"
@@ -276,6 +277,48 @@ TEST(a_good_host_makes_up_for_a_wrong_one)
 	CHECK(WAIT(&q));
 	CHECK(take(&q, 0, 4096));
 	CHECK_EQ(stats_of(g.f).mismatches, 1);
+}
+
+TEST(a_list_of_hosts_holds_each_once)
+{
+	char list[HOST_LIST_BYTES] = "", first[HOST_LIST_BYTES];
+
+	host_list_add(list, "a:1");
+	CHECK(!host_list_first(list, first));
+	host_list_add(list, "a:11");
+	host_list_add(list, "b");
+	host_list_add(list, "a:1");
+	CHECK_STR(list, "a:1 a:11 b");
+	CHECK(host_list_first(list, first));
+	CHECK_STR(first, "a:1");
+	host_list_subtract(list, "b a:1 c");
+	CHECK_STR(list, "a:11");
+	host_list_subtract(list, list);
+	CHECK_STR(list, "");
+}
+
+TEST(of_two_hosts_the_one_whose_bytes_are_right_is_found)
+{
+	for (int wrong = 0; wrong < 2; wrong++) {
+		RIG(g, FILL_VERIFY_STRICT, 20000);
+		const char *hosts[] = {"one.test", "two.test"};
+		char source[64];
+		struct question q;
+
+		describe(g.f, &g.d, hosts[0]);
+		(void)snprintf(source, sizeof(source), "%s/%s", hosts[1], REPO);
+		CHECK_EQ(fill_add_source(g.f, source, NULL), 0);
+		/* The first gives a part, the second the rest; one of them is wrong. */
+		fake_fault(g.net, hosts[0],
+			   (struct fake_fault){.fail_at = 2 * CHUNK_BYTES,
+					       .heal_after = 1,
+					       .wrong_at = wrong == 0 ? 5 : 0});
+		fake_fault(g.net, hosts[1],
+			   (struct fake_fault){.wrong_at = wrong == 1 ? 4 * CHUNK_BYTES : 0});
+		ask(&q, g.f, &g.d, 0, 4096);
+		CHECK(WAIT(&q));
+		CHECK(take(&q, 0, 4096));
+	}
 }
 
 struct ear {
