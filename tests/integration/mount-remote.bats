@@ -245,7 +245,7 @@ no_fill() {
 }
 
 @test "two daemons on one store share a fetch" {
-	FAKE_CONF='{"hosts": {"main": {"bandwidth": 3000000}}}' fake_mount
+	FAKE_CONF='{"hosts": {"main": {"bandwidth": 500000}}}' fake_mount
 	first=$DAEMON MNT1=$MNT
 	MNT=$T/mnt2
 	mount_fs --source "$FAKE/team/app"
