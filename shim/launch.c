@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 #include "shim/shim.h"
 
 enum {
-	MAX_EXECS = 32, /* runs at once; the others wait for their turn */
+	EXECS_PER_CPU = 2, /* runs at once; the others wait for their turn */
+	SLOW_MS = 1000,	   /* one that takes longer is waiting itself, and takes no turn */
 	MAX_SPEC = 1 << 20,
 	MAX_ARGS = 12,
 };
@@ -33,6 +35,8 @@ struct launch {
 	char spec[24];		/* the file of the process; "": none */
 	struct err err;		/* while what failed is cleaned up behind */
 	int r;
+	bool counts;	       /* it takes one of the turns */
+	struct rpc_timer slow; /* until it does not any more */
 };
 
 static struct stdio_paths paths_of(const struct proc *p)
@@ -100,20 +104,40 @@ static void launch_free(struct launch *l)
 	free(l);
 }
 
-static void start_queued(struct shim *s);
+/*
+ * The next one begins at the end of this round of the loop, one in a round: until the new process
+ * has come to its program we stand still (posix_spawn(3)), and others want to be answered.
+ */
+static void call_next(struct shim *s)
+{
+	if (!list_empty(&s->exec_queue) && s->n_execs < s->max_execs)
+		(void)loop_set_timer(&s->loop, &s->next_exec, 0);
+}
 
 /* Its turn is over. */
+static void release_turn(struct launch *l)
+{
+	if (l->counts)
+		l->shim->n_execs--;
+	l->counts = false;
+	loop_clear_timer(&l->shim->loop, &l->slow);
+	call_next(l->shim);
+}
+
+static void on_slow(struct rpc_timer *t)
+{
+	release_turn(list_entry(t, struct launch, slow));
+}
+
 static void leave(struct launch *l)
 {
 	struct shim *s = l->shim;
 
-	if (l->serial != 0)
-		s->n_execs--;
+	release_turn(l);
 	launch_free(l);
 	if (task_n_launching(&s->task) == 0)
 		reaper_forget_parked(s);
 	shim_settle(s);
-	start_queued(s);
 }
 
 static void fail(struct launch *l, int r, const struct err *err)
@@ -300,6 +324,7 @@ static struct launch *launch_new(struct shim *s, struct rpc_call *call)
 	l->shim = s;
 	l->call = call;
 	l->console.listen_fd = -1;
+	l->slow.fired = on_slow;
 	list_init(&l->node);
 	return l;
 }
@@ -446,25 +471,45 @@ static int begin_exec(struct launch *l, struct err *err)
 	return r;
 }
 
-static void start_queued(struct shim *s)
+static void start_one(struct launch *l)
 {
-	while (s->n_execs < MAX_EXECS && !list_empty(&s->exec_queue)) {
-		struct launch *l = list_entry(s->exec_queue.next, struct launch, node);
-		struct err err = {0};
-		int r;
+	struct err err = {0};
+	int r;
 
-		list_del(&l->node);
-		if (rpc_call_is_gone(l->call)) /* nobody would hear of it */
-			r = err_set(&err, ECANCELED, "the client is gone");
-		else
-			r = begin_exec(l, &err);
-		if (r == 0) {
-			s->n_execs++;
-			continue;
-		}
+	list_del(&l->node);
+	if (rpc_call_is_gone(l->call)) /* nobody would hear of it */
+		r = err_set(&err, ECANCELED, "the client is gone");
+	else
+		r = begin_exec(l, &err);
+	if (r < 0) {
 		rpc_fail_err(l->call, r, &err);
 		launch_free(l);
+		return;
 	}
+	/* Without a timer it takes no turn: better too many than none. */
+	if (loop_set_timer(&l->shim->loop, &l->slow, SLOW_MS) == 0) {
+		l->counts = true;
+		l->shim->n_execs++;
+	}
+}
+
+static void on_next(struct rpc_timer *t)
+{
+	struct shim *s = list_entry(t, struct shim, next_exec);
+
+	if (!list_empty(&s->exec_queue) && s->n_execs < s->max_execs)
+		start_one(list_entry(s->exec_queue.next, struct launch, node));
+	call_next(s);
+}
+
+void launch_init(struct shim *s)
+{
+	cpu_set_t cpus;
+	int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+
+	list_init(&s->exec_queue);
+	s->max_execs = (size_t)n * EXECS_PER_CPU;
+	s->next_exec.fired = on_next;
 }
 
 void launch_exec(struct shim *s, struct rpc_call *call, const SHIM(ExecRequest) * q)
@@ -486,7 +531,7 @@ void launch_exec(struct shim *s, struct rpc_call *call, const SHIM(ExecRequest) 
 		return;
 	}
 	list_add_tail(&s->exec_queue, &l->node);
-	start_queued(s);
+	call_next(s);
 }
 
 void launch_end(struct shim *s)
@@ -497,4 +542,5 @@ void launch_end(struct shim *s)
 		rpc_fail(l->call, RPC_UNAVAILABLE, "the shim ends");
 		launch_free(l);
 	}
+	loop_clear_timer(&s->loop, &s->next_exec);
 }

@@ -373,7 +373,7 @@ int shim_init(struct shim *s, char *dir, int dir_fd, uint64_t runtime_timeout_ms
 	task_init(&s->task);
 	events_init(&s->events);
 	list_init(&s->waits);
-	list_init(&s->exec_queue);
+	launch_init(s);
 	list_init(&s->changes);
 	list_init(&s->exec_deletes);
 	runtime_init(&s->runtime, &s->loop, s->dir, dir_fd, runtime_timeout_ms);

@@ -61,9 +61,11 @@ struct shim {
 	struct runtime runtime;
 	struct reaper reaper;
 	struct oom oom;
-	struct list waits;	   /* struct wait_call of follow.c */
-	struct list exec_queue;	   /* struct launch of launch.c that wait for their turn */
-	size_t n_execs;		   /* of them under way */
+	struct list waits;	/* struct wait_call of follow.c */
+	struct list exec_queue; /* struct launch of launch.c that wait for their turn */
+	size_t n_execs;		/* of them under way */
+	size_t max_execs;
+	struct rpc_timer next_exec;
 	struct list changes;	   /* struct change, the first is under way */
 	struct list exec_deletes;  /* struct exec_delete of change.c */
 	struct rpc_timer hurry;	   /* the exit of init has waited for long enough */
@@ -127,6 +129,7 @@ void reaper_forget_parked(struct shim *s);
 
 /* ---- launch.c ---- */
 
+void launch_init(struct shim *s);
 void launch_create(struct shim *s, struct rpc_call *call, const SHIM(CreateRequest) * q);
 void launch_exec(struct shim *s, struct rpc_call *call, const SHIM(ExecRequest) * q);
 /* Fail those that have not begun. */
