@@ -55,6 +55,18 @@ static int open_file(struct journal *j)
 	return 0;
 }
 
+/* An end that was never written whole is cut off: a part of a line may look like one. */
+static int cut_end(struct journal *j, const struct buf *all)
+{
+	const char *nl = memrchr(all->data, '\n', all->len);
+	size_t whole = nl != NULL ? (size_t)(nl - all->data) + 1 : 0;
+
+	if (whole == all->len)
+		return 0;
+	j->bytes = whole;
+	return ftruncate(j->fd, (off_t)whole) < 0 ? -errno : 0;
+}
+
 int journal_open(struct journal *j, int dir_fd, void (*taken)(const struct record *r, void *ctx),
 		 void *ctx, struct err *err)
 {
@@ -69,8 +81,8 @@ int journal_open(struct journal *j, int dir_fd, void (*taken)(const struct recor
 	else if (r != -ENOENT)
 		return err_errno(err, -r, "read the journal");
 	r = open_file(j);
-	if (r == 0 && all.len > 0 && all.data[all.len - 1] != '\n')
-		r = fd_write_full(j->fd, "\n", 1); /* so that the next line is one */
+	if (r == 0)
+		r = cut_end(j, &all);
 	if (r < 0)
 		return err_errno(err, -r, "open the journal");
 	return bad;
