@@ -445,7 +445,8 @@ two" ]
 	[ "$(ls /proc/"$SHIM_PID"/fd | wc -l)" = "$fds" ]
 	after=$(awk '/^VmRSS/ { print $2 }' /proc/"$SHIM_PID"/status)
 	echo "rss $rss kB, then $after kB"
-	[ "$after" -le $((rss + 200)) ]
+	# A sanitizer keeps what is freed.
+	grep -qa __asan_init "$BIN/contentfs-shim" || [ "$after" -le $((rss + 200)) ]
 	events $((2 + 3 * (20 + ${EXECS:-100})))
 	jq -r 'select(.number > 2) | "\(.type) \(.pid)"' events.out | awk '
 		NR % 3 == 1 { pid = $2 }

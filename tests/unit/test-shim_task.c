@@ -6,7 +6,7 @@
 
 /* What was told, as letters: C created, S started, A exec added, E exit, P paused, R resumed, O. */
 struct told {
-	char text[256];
+	char text[2048];
 	size_t n;
 	pid_t last_pid;
 	uint32_t last_status;
