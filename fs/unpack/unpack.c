@@ -230,6 +230,7 @@ int unpack_layer(int root_fd, const struct unpack_source *src, const struct unpa
 {
 	struct unpacking u = {.src = src};
 	struct unpack_result result = {0};
+	struct err own = {0}; /* what was tried first and failed is nobody's business */
 	int r;
 
 	if (options != NULL)
@@ -238,11 +239,13 @@ int unpack_layer(int root_fd, const struct unpack_source *src, const struct unpa
 		u.options.max_window = DEFAULT_WINDOW;
 	u.omissions.warn = u.options.warn;
 	u.omissions.warn_arg = u.options.warn_arg;
-	r = run(&u, root_fd, &result, err);
+	r = run(&u, root_fd, &result, &own);
 	end_threads(&u, r < 0);
 	if (r == 0) {
 		fill_result(&u, &result);
 		*ret = result;
+	} else if (err != NULL) {
+		*err = own;
 	}
 	(void)decoder_free(u.decoder);
 	(void)feed_free(u.packed);
