@@ -117,9 +117,10 @@ static ssize_t gzip_read(struct codec_state *s, void *buf, size_t n, struct err 
 		g->z.avail_out = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 		n = g->z.avail_out;
 		r = isal_inflate(&g->z);
-		bytes_skip(s->in, before - g->z.avail_in);
-		if (r != ISAL_DECOMP_OK && r != ISAL_END_INPUT)
+		/* A damaged block may make it give back more than this piece was. */
+		if ((r != ISAL_DECOMP_OK && r != ISAL_END_INPUT) || g->z.avail_in > before)
 			return fail(s, r, err);
+		bytes_skip(s->in, before - g->z.avail_in);
 		made = n - g->z.avail_out;
 		if (made > 0)
 			return (ssize_t)made;

@@ -25,14 +25,15 @@ static void drop_dir(const char *path)
 /* A ustar header; every field that is not given is empty. */
 static void header(uint8_t *block, const char *name, char type, unsigned long size)
 {
+	static const uint8_t magic[8] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
 	unsigned int sum = 8 * ' ';
 
 	memset(block, 0, 512);
 	(void)snprintf((char *)block, 100, "%s", name);
-	memcpy(block + 100, "0000644", 8);
+	(void)snprintf((char *)block + 100, 8, "0000644");
 	(void)snprintf((char *)block + 124, 12, "%011lo", size);
 	block[156] = (uint8_t)type;
-	memcpy(block + 257, "ustar\00000", 8);
+	memcpy(block + 257, magic, sizeof(magic));
 	for (int i = 0; i < 512; i++)
 		sum += block[i];
 	(void)snprintf((char *)block + 148, 8, "%06o", sum);
