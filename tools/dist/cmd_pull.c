@@ -8,44 +8,24 @@
  * store: what a mount is at is waited for, not fetched twice.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/size.h"
-#include "base/workqueue.h"
-#include "cli/bars.h"
 #include "cli/cli.h"
 #include "dist/dist.h"
 #include "dist/json.h"
 #include "dist/objects.h"
 #include "dist/remote.h"
 #include "dist/root.h"
+#include "dist/transfers.h"
 #include "fill/fill.h"
 #include "store/blob.h"
 #include "store/image_index.h"
 #include "store/store_cleanup.h"
 
-#define DEFAULT_PARALLEL 4
-#define PARALLEL_MAX 64
-#define TICK_MS 100
-
 CLEANUP_DEFINE(struct fill *, fill_free);
-
-enum progress_state { WAITING, RUNNING, FETCHED, PRESENT };
-
-struct pull;
-
-struct job {
-	struct work work;
-	struct pull *pull;
-	const struct object *object;
-	enum progress_state state; /* protected by pull->lock, like all below */
-	bool told;
-	uint64_t here, started_ms;
-};
 
 struct pull {
 	const struct cli_program *program;
@@ -61,14 +41,7 @@ struct pull {
 	unsigned int parallel;
 	bool json;
 
-	struct job *jobs;
-	size_t n_jobs;
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* on CLOCK_MONOTONIC */
-	size_t n_left;		/* protected by lock, like all below */
-	uint64_t n_fetched;	/* bytes that were not here before */
-	int r;			/* the first failure, which ends it all */
-	struct err err;
+	uint64_t n_fetched; /* bytes that were not here before; by __atomic */
 };
 
 static uint64_t time_left(const struct pull *p)
@@ -115,116 +88,26 @@ static int have_manifest(void *arg, const struct descriptor *d, struct err *err)
 
 static int on_progress(void *arg, uint64_t here, uint64_t total)
 {
-	struct job *j = arg;
-	int r;
-
 	(void)total;
-	(void)pthread_mutex_lock(&j->pull->lock);
-	j->here = here;
-	r = j->pull->r < 0 ? -ECANCELED : 0;
-	(void)pthread_mutex_unlock(&j->pull->lock);
-	return r;
+	return transfer_progress(arg, here);
 }
 
-static void run(struct work *work)
+/* transfers.move: a layer or config. */
+static int fetch_blob(void *arg, const struct descriptor *d, struct transfer *x,
+		      const char **ret_how, struct err *err)
 {
-	struct job *j = (struct job *)work;
-	struct pull *p = j->pull;
-	const struct descriptor *d = &j->object->d;
+	struct pull *p = arg;
 	struct fill_object o = fill_object(p, d);
-	bool present = blob_exists(p->store, &d->digest);
-	struct err err = {0};
 	int r;
 
-	(void)pthread_mutex_lock(&p->lock);
-	j->state = RUNNING;
-	j->started_ms = clock_mono_ms();
-	r = p->r;
-	(void)pthread_mutex_unlock(&p->lock);
-	if (r == 0 && !present)
-		r = fill_get(p->fill, &o, time_left(p), on_progress, j, &err);
-	(void)pthread_mutex_lock(&p->lock);
-	if (r < 0 && p->r == 0) {
-		p->r = err_wrap(&err, r, "%s %s", object_kind_name(j->object->kind),
-				digest_text(&d->digest).s);
-		p->err = err;
-	}
-	j->state = present ? PRESENT : FETCHED;
-	if (r == 0 && !present)
-		p->n_fetched += d->size;
-	p->n_left--;
-	(void)pthread_cond_signal(&p->changed);
-	(void)pthread_mutex_unlock(&p->lock);
-}
-
-/* A line for each that has ended since, and the bars of those under way. */
-static void show_locked(struct pull *p)
-{
-	struct bar bars[PARALLEL_MAX];
-	size_t n = 0;
-
-	for (size_t i = 0; i < p->n_jobs && !p->json; i++) {
-		struct job *j = &p->jobs[i];
-		const struct object *o = j->object;
-		char size[32];
-
-		if ((j->state == FETCHED || j->state == PRESENT) && !j->told && p->r == 0) {
-			size_format(o->d.size, size, sizeof(size));
-			bars_say(&p->bars, "%s %s %s, %s", digest_text(&o->d.digest).s,
-				 object_kind_name(o->kind),
-				 j->state == FETCHED ? "fetched" : "is here", size);
-			j->told = true;
-		}
-		if (j->state == RUNNING && n < PARALLEL_MAX) {
-			bars[n] = (struct bar){
-				.done = j->here, .total = o->d.size, .start_ms = j->started_ms};
-			(void)snprintf(bars[n++].name, sizeof(bars[0].name), "%s %.19s",
-				       object_kind_name(o->kind), digest_text(&o->d.digest).s);
-		}
-	}
-	bars_draw(&p->bars, bars, n);
-}
-
-static void wait_for_jobs(struct pull *p)
-{
-	(void)pthread_mutex_lock(&p->lock);
-	while (p->n_left > 0) {
-		uint64_t until_ms = clock_mono_ms() + TICK_MS;
-		struct timespec ts = {.tv_sec = (time_t)(until_ms / 1000),
-				      .tv_nsec = (long)(until_ms % 1000) * 1000000};
-
-		(void)pthread_cond_timedwait(&p->changed, &p->lock, &ts);
-		show_locked(p);
-	}
-	show_locked(p);
-	(void)pthread_mutex_unlock(&p->lock);
-	bars_done(&p->bars);
-}
-
-/* Everything but the manifests, which are here already. */
-static int fetch_blobs(struct pull *p, struct err *err)
-{
-	struct workqueue *q;
-	int r;
-
-	p->jobs = calloc(p->objects.n > 0 ? p->objects.n : 1, sizeof(*p->jobs));
-	if (p->jobs == NULL)
-		return err_set(err, ENOMEM, "out of memory");
-	r = workqueue_new(p->parallel, &q);
-	if (r < 0)
-		return err_errno(err, -r, "start threads");
-	for (size_t i = 0; i < p->objects.n; i++)
-		if (p->objects.v[i].kind != OBJECT_MANIFEST)
-			p->jobs[p->n_jobs++] = (struct job){
-				.work.run = run, .pull = p, .object = &p->objects.v[i]};
-	p->n_left = p->n_jobs;
-	for (size_t i = 0; i < p->n_jobs; i++)
-		workqueue_add(q, &p->jobs[i].work);
-	wait_for_jobs(p);
-	workqueue_free(q);
-	if (p->r < 0)
-		*err = p->err;
-	return p->r;
+	*ret_how = "is here";
+	if (blob_exists(p->store, &d->digest))
+		return 0;
+	*ret_how = "fetched";
+	r = fill_get(p->fill, &o, time_left(p), on_progress, x, err);
+	if (r == 0)
+		(void)__atomic_add_fetch(&p->n_fetched, d->size, __ATOMIC_RELAXED);
+	return r;
 }
 
 /* What the name stands for: itself where it has a digest, else the registry is asked. */
@@ -264,6 +147,12 @@ static int pull(struct pull *p, const struct platform *want, struct err *err)
 {
 	struct objects_question q = {
 		.store = p->store, .want = want, .have = have_manifest, .arg = p};
+	struct transfers t = {.objects = &p->objects,
+			      .parallel = p->parallel,
+			      .quiet = p->json,
+			      .bars = &p->bars,
+			      .move = fetch_blob,
+			      .arg = p};
 	int r = resolve(p, err);
 
 	if (r == 0)
@@ -271,7 +160,7 @@ static int pull(struct pull *p, const struct platform *want, struct err *err)
 	if (r < 0)
 		return r;
 	p->top = p->objects.v[p->objects.n - 1].d;
-	r = fetch_blobs(p, err);
+	r = transfers_run(&t, err);
 	return r == 0 ? set_name(p, err) : r;
 }
 
@@ -374,18 +263,12 @@ static int run_pull(const struct cli_program *p, const struct pull_options *opt,
 		.name = *name,
 		.parallel = opt->parallel,
 		.json = opt->json,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
-	pthread_condattr_t attr;
 	int status;
 
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&pull.changed, &attr);
 	status = open_all(&pull, opt->root);
 	if (status == CLI_OK)
 		status = pull_and_tell(&pull, opt->all_platforms ? NULL : &opt->platform);
-	free(pull.jobs);
 	objects_done(&pull.objects);
 	fill_free(pull.fill);
 	registry_free(pull.registry);
@@ -413,8 +296,8 @@ static int take_option(const struct cli_program *p, struct pull_options *opt, in
 		opt->json = true;
 		return CLI_OK;
 	case 'n':
-		if (size_parse_plain(optarg, &n) < 0 || n < 1 || n > PARALLEL_MAX)
-			return cli_usage_error(p, "--parallel: want 1 to %d", PARALLEL_MAX);
+		if (size_parse_plain(optarg, &n) < 0 || n < 1 || n > TRANSFERS_MAX)
+			return cli_usage_error(p, "--parallel: want 1 to %d", TRANSFERS_MAX);
 		opt->parallel = (unsigned int)n;
 		return CLI_OK;
 	default:
@@ -431,7 +314,7 @@ int cmd_pull(const struct cli_program *p, int argc, char **argv)
 					      {"parallel", required_argument, NULL, 'n'},
 					      {"json", no_argument, NULL, 'j'},
 					      {0}};
-	struct pull_options opt = {.root = root_default(), .parallel = DEFAULT_PARALLEL};
+	struct pull_options opt = {.root = root_default(), .parallel = TRANSFERS_PARALLEL};
 	struct reference name;
 	struct err err = {0};
 	int o, r, status;
