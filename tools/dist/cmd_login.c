@@ -93,8 +93,9 @@ static int ask(struct login *l, bool from_stdin, struct err *err)
 }
 
 /* One request that any registry answers when it knows who asks. */
-static int verify(const struct cli_program *p, struct remote *re, struct login *l)
+static int verify(const struct cli_program *p, const struct remote *re, const struct login *l)
 {
+	struct remote now = *re;
 	cleanup(registry_freep) struct registry *registry = NULL;
 	cleanup_free char *creds = NULL;
 	struct err err = {0};
@@ -104,10 +105,11 @@ static int verify(const struct cli_program *p, struct remote *re, struct login *
 		creds = NULL;
 		return cli_fail(p, NULL, NULL, -ENOMEM);
 	}
-	re->config.credentials = creds;
-	if (remote_open(p, re, &registry) != CLI_OK)
+	now.config.credentials = creds;
+	now.config.auth_file = NULL; /* it need not be there yet */
+	if (remote_open(p, &now, &registry) != CLI_OK)
 		return CLI_FAILED;
-	r = remote_ping(re, registry, l->host, &err);
+	r = remote_ping(&now, registry, l->host, &err);
 	registry = registry_free(registry);
 	explicit_bzero(creds, strlen(creds));
 	if (r < 0)
@@ -158,7 +160,8 @@ static int keep(const struct cli_program *p, const struct remote *re, const stru
 	return CLI_OK;
 }
 
-static int log_in(const struct cli_program *p, struct remote *re, struct login *l, bool from_stdin)
+static int log_in(const struct cli_program *p, const struct remote *re, struct login *l,
+		  bool from_stdin)
 {
 	struct err err = {0};
 	int r = ask(l, from_stdin, &err);

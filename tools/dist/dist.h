@@ -28,6 +28,7 @@ int cmd_images(const struct cli_program *p, int argc, char **argv);
 int cmd_tag(const struct cli_program *p, int argc, char **argv);
 int cmd_untag(const struct cli_program *p, int argc, char **argv);
 int cmd_resolve(const struct cli_program *p, int argc, char **argv);
+int cmd_push(const struct cli_program *p, int argc, char **argv);
 int cmd_pull(const struct cli_program *p, int argc, char **argv);
 int cmd_login(const struct cli_program *p, int argc, char **argv);
 int cmd_logout(const struct cli_program *p, int argc, char **argv);

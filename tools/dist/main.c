@@ -202,6 +202,17 @@ static const struct cli_command commands[] = {
 		.run = cmd_pull,
 	},
 	{
+		.name = "push",
+		.args = "[options] IMAGE|DIGEST NAME",
+		.summary =
+			"Bring an image of the store, or a blob, to the registry that NAME says.",
+		.options = OPT_ROOT
+		"  --platform OS/ARCH       of an image for several only that one\n"
+		"  --parallel N             layers at once (default 4)\n" OPT_JSON
+			REMOTE_LOGIN_HELP,
+		.run = cmd_push,
+	},
+	{
 		.name = "login",
 		.args = "[options] [HOST]",
 		.summary = "Enter a user and password for a registry (default docker.io), once it "

@@ -14,7 +14,7 @@ CLEANUP_DEFINE(struct manifest *, manifest_free);
 
 const char *object_kind_name(enum object_kind kind)
 {
-	static const char *const names[] = {"layer", "config", "manifest"};
+	static const char *const names[] = {"layer", "config", "manifest", "blob"};
 
 	return names[kind];
 }

@@ -14,7 +14,7 @@
 
 #define OBJECTS_MAX 8192
 
-enum object_kind { OBJECT_LAYER, OBJECT_CONFIG, OBJECT_MANIFEST };
+enum object_kind { OBJECT_LAYER, OBJECT_CONFIG, OBJECT_MANIFEST, OBJECT_BLOB };
 
 struct object {
 	enum object_kind kind;
@@ -51,7 +51,7 @@ int objects_collect(const struct objects_question *q, const struct descriptor *t
 
 void objects_done(struct objects *list);
 
-/* "layer", "config", "manifest" */
+/* "layer", "config", "manifest", "blob" (by itself) */
 const char *object_kind_name(enum object_kind kind);
 
 #endif

@@ -25,13 +25,15 @@ struct remote {
 	{"timeout", required_argument, NULL, 't'}
 /* clang-format on */
 
+#define REMOTE_LOGIN_HELP                                                                     \
+	"  --creds USER[:PASSWORD]  instead of what `dist login` or docker keep\n"            \
+	"  --auth-file FILE         docker's config.json (default $REGISTRY_AUTH_FILE, else " \
+	"its\n"                                                                               \
+	"                           own place)\n"                                             \
+	"  --hosts-dir DIRS         of hosts.toml (default /etc/containerd/certs.d and\n"     \
+	"                           /etc/docker/certs.d)\n"
 #define REMOTE_HELP                                                                            \
-	"  --creds USER[:PASSWORD]  instead of what `dist login` or docker keep\n"             \
-	"  --auth-file FILE         docker's config.json (default $REGISTRY_AUTH_FILE, else "  \
-	"its\n"                                                                                \
-	"                           own place)\n"                                              \
-	"  --hosts-dir DIRS         of hosts.toml (default /etc/containerd/certs.d and\n"      \
-	"                           /etc/docker/certs.d)\n"                                    \
+	REMOTE_LOGIN_HELP                                                                      \
 	"  --timeout DURATION       give up after that (default $CONTAINERD_FETCH_TIMEOUT, 0:" \
 	"\n"                                                                                   \
 	"                           never)\n"
