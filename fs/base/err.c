@@ -57,7 +57,7 @@ int err_errno(struct err *err, int code, const char *fmt, ...)
 
 int err_wrap(struct err *err, int r, const char *fmt, ...)
 {
-	char inner[sizeof(err->msg)];
+	char inner[sizeof(err->msg)]; /* cppcheck-suppress ctunullpointer */
 	int detail;
 	va_list ap;
 	size_t n;

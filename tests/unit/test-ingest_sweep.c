@@ -1,0 +1,131 @@
+/* What is left alone for long, and what no ref leads to. */
+#include <errno.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "lib/test.h"
+#include "lib/tmp_store.h"
+#include "store/ingest.h"
+#include "store/store_cleanup.h"
+
+#define HEX "1111111111111111111111111111111111111111111111111111111111111111"
+
+static int begin(struct tmp_store *t, const char *ref)
+{
+	struct ingest *i = NULL;
+	int r = ingest_open(t->store, ref, INGEST_CREATE, &i, NULL);
+
+	i = ingest_close(i);
+	return r;
+}
+
+static int count_ref(void *arg, const struct ingest_status *st)
+{
+	(void)st;
+	++*(int *)arg;
+	return 0;
+}
+
+static int stop(void *arg, const struct ingest_status *st)
+{
+	(void)arg;
+	(void)st;
+	return 7;
+}
+
+static int count_name(void *arg, const char *name)
+{
+	(void)name;
+	++*(int *)arg;
+	return 0;
+}
+
+TEST(only_what_is_old_and_held_by_nobody_expires)
+{
+	cleanup(ingest_closep) struct ingest *held = NULL;
+	int64_t later = clock_wall_ns() + 3600000000000;
+	int n = 0, dry = 0;
+	TMP_STORE(t);
+
+	CHECK_EQ(begin(&t, "a"), 0);
+	CHECK_EQ(begin(&t, "b"), 0);
+	CHECK_EQ(ingest_open(t.store, "held", INGEST_CREATE, &held, NULL), 0);
+	CHECK_EQ(ingest_expire(t.store, later - 7200000000000, false, count_ref, &n), 0);
+	CHECK_EQ(n, 0);
+	CHECK_EQ(ingest_expire(t.store, later, /* dry_run= */ true, count_ref, &dry), 0);
+	CHECK_EQ(dry, 2);
+	CHECK_EQ(ingest_expire(t.store, later, false, stop, NULL), 7);
+	CHECK_EQ(ingest_expire(t.store, later, false, count_ref, &n), 0);
+	CHECK_EQ(n, 2);
+	n = 0;
+	CHECK_EQ(ingest_walk(t.store, count_ref, &n), 0);
+	CHECK_EQ(n, 1);
+	CHECK_EQ(ingest_remove(t.store, "held", NULL), -EBUSY);
+}
+
+TEST(leftovers_are_swept_and_what_nobody_knows_stays)
+{
+	int64_t later = clock_wall_ns() + 3600000000000;
+	int n = 0;
+	TMP_STORE(t);
+
+	CHECK_EQ(begin(&t, "good"), 0);
+	CHECK_EQ(mkdirat(store_ingest_fd(t.store), HEX, 0755), 0); /* no ref */
+	CHECK_EQ(mkdirat(store_ingest_fd(t.store), "." HEX ".123.4", 0755), 0);
+	CHECK_EQ(tmp_store_put(&t, "ingest/." HEX ".123.4/data", "x"), 0);
+	CHECK_EQ(mkdirat(store_ingest_fd(t.store), "somebody-s", 0755), 0);
+	CHECK_EQ(mkdirat(store_ingest_fd(t.store), ".hidden", 0755), 0);
+	CHECK_EQ(tmp_store_put(&t, "ingest/file", "x"), 0);
+	CHECK_EQ(ingest_sweep(t.store, 0, false, count_name, &n), 0);
+	CHECK_EQ(n, 0);
+	CHECK_EQ(ingest_sweep(t.store, later, /* dry_run= */ true, count_name, &n), 0);
+	CHECK_EQ(n, 2);
+	CHECK(tmp_store_has(&t, "ingest/" HEX));
+	CHECK_EQ(ingest_sweep(t.store, later, false, count_name, &n), 0);
+	CHECK_EQ(n, 4);
+	CHECK(!tmp_store_has(&t, "ingest/" HEX) && !tmp_store_has(&t, "ingest/." HEX ".123.4"));
+	CHECK(tmp_store_has(&t, "ingest/somebody-s") && tmp_store_has(&t, "ingest/.hidden"));
+	CHECK(tmp_store_has(&t, "ingest/file"));
+	n = 0;
+	CHECK_EQ(ingest_walk(t.store, count_ref, &n), 0);
+	CHECK_EQ(n, 1);
+}
+
+/* Missing or garbled side files never wedge a ref. */
+TEST(whatever_lies_in_an_ingest_s_directory_the_ref_can_be_written)
+{
+	static const char *const names[] = {"ref",	 "total",  "expected", "startedat",
+					    "updatedat", "failed", "lock",     "data"};
+	static const char *const texts[] = {"", "garbage", "\xff\n\n", NULL};
+	/* sha256 of "x" */
+	static const char *const dir =
+		"ingest/2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+			struct ingest *in = NULL;
+			struct digest d;
+			char path[200];
+			int r;
+			TMP_STORE(t);
+
+			CHECK_EQ(begin(&t, "x"), 0);
+			(void)snprintf(path, sizeof(path), "%s/%s", dir, names[k]);
+			CHECK(tmp_store_has(&t, dir));
+			if (texts[i] != NULL)
+				CHECK_EQ(tmp_store_put(&t, path, texts[i]), 0);
+			else
+				(void)unlinkat(store_root_fd(t.store), path, 0);
+			r = ingest_open(t.store, "x", INGEST_CREATE | INGEST_TRUNCATE, &in, NULL);
+			if (r == 0)
+				r = ingest_write(in, "hello", 5, 0);
+			if (r == 0)
+				r = ingest_commit(in, &d, NULL);
+			in = ingest_close(in);
+			if (r < 0)
+				TEST_FAIL("%s, text %zu: %d", names[k], i, r);
+		}
+	}
+}
+
+TEST_MAIN()
