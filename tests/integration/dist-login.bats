@@ -119,12 +119,13 @@ auth_of() {
 	exec {keys}<>"$T/keys"
 	script -qefc "dist login --no-verify c.example" /dev/null <"$T/keys" >"$T/screen" 2>&1 \
 		3>&- {keys}>&- &
-	track_pid $!
+	local pid=$! # poll_until has its own
+	track_pid $pid
 	poll_until 20 grep -q 'Username: ' "$T/screen"
 	echo me >&"$keys"
 	poll_until 20 grep -q 'Password: ' "$T/screen"
 	echo hidden >&"$keys"
-	wait_for $!
+	wait_for $pid
 	exec {keys}>&-
 	[ "$(auth_of c.example)" = me:hidden ]
 	! grep -q hidden "$T/screen"
@@ -136,10 +137,11 @@ auth_of() {
 	exec {keys}<>"$T/keys"
 	env --default-signal=INT script -qefc "trap : INT; dist login -u u --no-verify c.example; stty -a >$T/stty" /dev/null \
 		<"$T/keys" >"$T/screen" 2>&1 3>&- {keys}>&- &
-	track_pid $!
+	local pid=$! # poll_until has its own
+	track_pid $pid
 	poll_until 20 grep -q 'Password: ' "$T/screen"
 	printf '\003' >&"$keys"
-	wait_for $!
+	wait_for $pid
 	exec {keys}>&-
 	grep -qE '[ ;]echo ' "$T/stty"
 	[ ! -e "$CONFIG" ]

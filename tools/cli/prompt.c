@@ -50,7 +50,8 @@ static int read_line(int tty, int signal_fd, char *out, size_t n, int *ret_signa
 	return too_long ? -E2BIG : 0;
 }
 
-static int ask(int tty, bool secret, char *out, size_t n, int *ret_signal)
+/* The question comes last: what is typed once it stands there is neither shown nor flushed. */
+static int ask(int tty, const char *question, bool secret, char *out, size_t n, int *ret_signal)
 {
 	cleanup_fd int signal_fd = -1;
 	struct termios before, quiet;
@@ -76,6 +77,8 @@ static int ask(int tty, bool secret, char *out, size_t n, int *ret_signal)
 	}
 	r = tcsetattr(tty, TCSAFLUSH, &quiet) < 0 ? -errno : 0;
 	if (r == 0)
+		r = fd_write_full(tty, question, strlen(question));
+	if (r == 0)
 		r = read_line(tty, signal_fd, out, n, ret_signal);
 	(void)tcsetattr(tty, TCSAFLUSH, &before);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -90,9 +93,7 @@ int prompt_line(const char *question, bool secret, char *out, size_t n, struct e
 	if (tty < 0)
 		return err_set(err, ENOTTY, "there is no terminal to ask \"%s\"", question);
 	for (;;) {
-		r = fd_write_full(tty, question, strlen(question));
-		if (r == 0)
-			r = ask(tty, secret, out, n, &ended_by);
+		r = ask(tty, question, secret, out, n, &ended_by);
 		if (r != -EINTR)
 			break;
 		(void)fd_write_full(tty, "\n", 1);
