@@ -161,6 +161,8 @@ static bool looks_like_manifest(struct fill *f, const struct digest *d)
 	cleanup_fd int fd = blob_open(f->config.store, d);
 	struct stat st;
 
+	if (fd >= 0)
+		blob_only_scanned(fd);
 	return fd >= 0 && fstat(fd, &st) == 0 && may_be_manifest(fd, (uint64_t)st.st_size);
 }
 

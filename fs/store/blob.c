@@ -71,11 +71,16 @@ bool blob_used_lately(const struct stat *st)
 	return st->st_atim.tv_sec + USED_EVERY_S > clock_wall_ns() / 1000000000;
 }
 
+void blob_only_scanned(int fd)
+{
+	(void)fcntl(fd, F_SETFL, O_NOATIME); /* the owner's alone to say */
+}
+
 void blob_used(struct store *s, const struct digest *d)
 {
 	static const struct timespec now[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
 	char hex[DIGEST_HEX_LEN + 1];
-	struct stat st;
+	struct stat st = {0};
 
 	if (s->rdonly || blob_stat(s, d, &st) < 0 || blob_used_lately(&st))
 		return;

@@ -37,6 +37,9 @@ int blob_path(const struct store *s, const struct digest *d, char *out, size_t n
  */
 void blob_used(struct store *s, const struct digest *d);
 
+/* What is read through fd from here on is no use: scans of all blobs say nothing of any one. */
+void blob_only_scanned(int fd);
+
 /* Whether there is nothing for blob_used() to do. */
 bool blob_used_lately(const struct stat *st);
 

@@ -96,7 +96,7 @@ static bool look_at_label(struct look *k, const struct digest *d)
 {
 	char hex[DIGEST_HEX_LEN + 1];
 	struct label l;
-	struct stat st;
+	struct stat st = {0};
 	int known;
 
 	digest_hex(d, hex);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define FIRST_SLOTS 1024
 #define TAG_MASK 0x7fffffffU
@@ -26,17 +27,14 @@ static uint32_t tag_of(const struct digest *d)
 	return tag & TAG_MASK;
 }
 
-/* Labels are replaced by rename: another inode, another ctime. FNV-1a over both. */
+/* Labels are replaced by rename: another inode, another ctime. */
 static uint32_t stamp_of(const struct stat *st)
 {
 	const uint64_t words[] = {st->st_ino, (uint64_t)st->st_ctim.tv_sec,
 				  (uint64_t)st->st_ctim.tv_nsec, (uint64_t)st->st_size};
-	uint64_t h = 0xcbf29ce484222325U;
+	uint32_t h = (uint32_t)XXH3_64bits(words, sizeof(words));
 
-	for (size_t i = 0; i < sizeof(words); i++)
-		h = (h ^ ((const unsigned char *)words)[i]) * 0x100000001b3U;
-	h ^= h >> 32;
-	return (uint32_t)h != 0 ? (uint32_t)h : 1;
+	return h != 0 ? h : 1;
 }
 
 /* The slot of tag, or the empty one where it would be. */

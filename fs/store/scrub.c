@@ -40,8 +40,7 @@ int scrub_blob(struct store *s, const struct digest *d, struct scrub_result *ret
 		return fd;
 	if (fstat(fd, &ret->st) < 0)
 		return -errno;
-	/* To look after a blob is not to use it (evict.h); the owner alone may say so. */
-	(void)fcntl(fd, F_SETFL, O_NOATIME);
+	blob_only_scanned(fd);
 	/* What the page cache holds says nothing of the disk. Advice: a failure changes nothing. */
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);

@@ -189,6 +189,22 @@ looked() {
 	unmount_fs
 }
 
+@test "to start is to use no blob: the dates stay, and the limit holds at once" {
+	ROOT=$T/root
+	mkdir -p "$ROOT/blobs/sha256" "$ROOT/labels/sha256"
+	for i in 1 2 3; do
+		printf 'a blob of thirty-two bytes no. %d\n' "$i" >"$T/blob"
+		hex=$(put_blob "$T/blob")
+		echo '{"source": ["host.example/x"], "origin": "fetch"}' >"$ROOT/labels/sha256/$hex"
+		aged "$hex" $((100000 + i))
+	done
+	mount_fs --cache-limit 40
+	poll_until 20 counter_is evictions 2
+	[ "$(blob_count)" -eq 1 ]
+	[ "$(stat -c %X "$ROOT"/blobs/sha256/*)" -lt $(($(date +%s) - 90000)) ]
+	unmount_fs
+}
+
 @test "what makes no sense as a limit is refused in a line" {
 	for limit in 0 x -1 10Q; do
 		fails contentfs --cache-limit "$limit" "$T/root" "$T"

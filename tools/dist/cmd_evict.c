@@ -33,7 +33,7 @@ static int evict(const struct cli_program *p, struct store *s, uint64_t grace_ns
 {
 	struct evict_config c = {
 		.store = s, .grace_ns = grace_ns, .keeps = keeps, .evicted = print};
-	struct evict_result result;
+	struct evict_result result = {0};
 	struct evict *e = NULL;
 	char size[32];
 	int r = evict_new(&c, &e);

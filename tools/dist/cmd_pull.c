@@ -101,8 +101,10 @@ static int fetch_blob(void *arg, const struct descriptor *d, struct transfer *x,
 	int r;
 
 	*ret_how = "is here";
-	if (blob_exists(p->store, &d->digest))
+	if (blob_exists(p->store, &d->digest)) {
+		blob_used(p->store, &d->digest);
 		return 0;
+	}
 	*ret_how = "fetched";
 	r = fill_get(p->fill, &o, time_left(p), on_progress, x, err);
 	if (r == 0)
