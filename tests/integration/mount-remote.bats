@@ -85,6 +85,10 @@ no_fill() {
 	mkdir "$T/rootfs"
 	for layer in "${LAYERS[@]}"; do
 		tar -xf "$BLOBS/$layer" -C "$T/rootfs"
+	done
+	# What is verified is read before it is named, which a busy disk takes its time for.
+	poll_until 10 no_fill
+	for layer in "${LAYERS[@]}"; do
 		[ "$(state_of "$BLOBS/$layer")" = complete ]
 	done
 	chroot "$T/rootfs" jq -n 1
