@@ -200,10 +200,13 @@ static int meet(struct launch *l, struct proc *p, struct record *record, struct 
 	if (l->serial == 0)
 		record->shares_pids = !procfs_has_own_pids(record->pid);
 	stdio_launched(&h->stdio);
-	if (!p->terminal)
-		return 0;
-	r = console_take(&l->console, &master_fd, err);
-	return r < 0 ? r : stdio_use_terminal(&h->stdio, master_fd, &paths, err);
+	if (p->terminal)
+		r = console_take(&l->console, &master_fd, err);
+	if (r == 0 && p->terminal)
+		r = stdio_use_terminal(&h->stdio, master_fd, &paths, err);
+	if (r == 0)
+		shim_keep(h);
+	return r;
 }
 
 /* A child that nobody would know of; what is no child of ours is left alone. */
@@ -355,7 +358,7 @@ static struct proc *enter(struct launch *l, struct record *record, struct stdio 
 	}
 	h->stdio = *stdio; /* nothing of it is watched yet */
 	h->stdio.on_drained = shim_on_drained;
-	h->stdio.data = s;
+	h->stdio.data = h;
 	return p;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "shim/keeper.h"
 #include "shim/limits.h"
 #include "shim/shim.h"
 #include "shim/socket.h"
@@ -136,8 +137,10 @@ static int run(struct shim *s)
 		log_err("shim", "the loop has failed: %s", err_describe(-r));
 	if (s->server != NULL)
 		socket_remove();
-	if (s->task.phase == TASK_NONE)
+	if (s->task.phase == TASK_NONE) {
+		runtime_kill(&s->runtime);
 		journal_remove(&s->journal);
+	}
 	return r < 0 || s->failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -149,6 +152,8 @@ int main(int argc, char **argv)
 	char *dir = NULL;
 	int dir_fd = -1, status;
 
+	if (argc == 2 && strcmp(argv[1], KEEPER_ARGUMENT) == 0)
+		return keeper_run();
 	log_init("contentfs-shim");
 	if (parse(argc, argv, &o) < 0)
 		return EXIT_FAILURE;

@@ -238,13 +238,18 @@ bool runtime_reaped(struct runtime *rt, pid_t pid, int wait_status)
 	return true;
 }
 
+static void kill_run(const struct runtime_run *run)
+{
+	(void)kill(-run->pid, SIGKILL);
+	(void)kill(run->pid, SIGKILL); /* should it have left its group */
+}
+
 static void on_timeout(struct rpc_timer *t)
 {
 	struct runtime_run *run = list_entry(t, struct runtime_run, timer);
 
 	run->timed_out = true;
-	(void)kill(-run->pid, SIGKILL);
-	(void)kill(run->pid, SIGKILL); /* should it have left its group */
+	kill_run(run);
 }
 
 /* ---- the beginning ---- */
@@ -396,6 +401,21 @@ void runtime_init(struct runtime *rt, struct loop *loop, const char *dir, int di
 	*rt = (struct runtime){
 		.loop = loop, .dir = dir, .dir_fd = dir_fd, .timeout_ms = timeout_ms};
 	list_init(&rt->runs);
+}
+
+void runtime_kill(struct runtime *rt)
+{
+	char name[40];
+
+	while (!list_empty(&rt->runs)) {
+		struct runtime_run *run = list_entry(rt->runs.next, struct runtime_run, node);
+
+		kill_run(run);
+		(void)waitpid(run->pid, NULL, 0);
+		log_name(run, name, sizeof(name));
+		(void)unlinkat(rt->dir_fd, name, 0);
+		run_free(run);
+	}
 }
 
 void runtime_done(struct runtime *rt)

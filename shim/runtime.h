@@ -52,6 +52,8 @@ struct runtime_request {
 
 void runtime_init(struct runtime *rt, struct loop *loop, const char *dir, int dir_fd,
 		  uint64_t timeout_ms);
+/* The container is no more: what runs is killed, and leaves nothing; done() is not called. */
+void runtime_kill(struct runtime *rt);
 /* Forget what runs; the processes go on, done() is not called. */
 void runtime_done(struct runtime *rt);
 

@@ -123,8 +123,10 @@ HANDLER(close_io)
 	if (p == NULL)
 		return;
 	h = p->owner;
-	if (h != NULL)
+	if (h != NULL) {
 		stdio_close_in(&h->stdio);
+		keep_drop(&h->shim->keep, p->serial, 1U << KEEP_IN);
+	}
 	reply_empty(call);
 }
 

@@ -37,6 +37,7 @@ static void on_forget(struct proc *p, void *ctx)
 		return;
 	reaper_unwatch(h);
 	stdio_close(&h->stdio);
+	keep_drop(&h->shim->keep, p->serial, ~0U);
 	free(h);
 	p->owner = NULL;
 }
@@ -299,6 +300,7 @@ void shim_exited(struct shim *s, struct proc *p, uint32_t status, bool lost, int
 	if (h != NULL) {
 		reaper_unwatch(h);
 		stdio_ended(&h->stdio);
+		keep_drop(&s->keep, p->serial, 1U << KEEP_IN);
 	}
 	if (p->serial != 0 || task_n_running_execs(&s->task) == 0)
 		return;
@@ -326,9 +328,24 @@ void shim_settle(struct shim *s)
 	change_go_on(s);
 }
 
+void shim_keep(struct hold *h)
+{
+	struct err err = {0};
+	int fds[KEEP_SLOTS];
+
+	stdio_kept_fds(&h->stdio, fds);
+	if (keep_put(&h->shim->keep, h->proc->serial, fds, &err) < 0)
+		log_warn("shim", "%s; what process %" PRIu32 " has open ends with us", err.msg,
+			 h->proc->serial);
+}
+
 void shim_on_drained(struct stdio *stdio)
 {
-	change_go_on(stdio->data);
+	struct hold *h = stdio->data;
+
+	/* Before all else: the reader waits for the end. */
+	keep_drop(&h->shim->keep, h->proc->serial, ~0U);
+	change_go_on(h->shim);
 }
 
 static void on_oom(struct oom *o)
@@ -370,6 +387,7 @@ int shim_init(struct shim *s, char *dir, int dir_fd, uint64_t runtime_timeout_ms
 	s->journal.fd = -1;
 	s->reaper.signal_io.fd = -1;
 	oom_init(&s->oom);
+	keep_init(&s->keep);
 	task_init(&s->task);
 	events_init(&s->events);
 	list_init(&s->waits);
@@ -382,6 +400,7 @@ int shim_init(struct shim *s, char *dir, int dir_fd, uint64_t runtime_timeout_ms
 
 void shim_done(struct shim *s)
 {
+	keep_close(&s->keep); /* what is kept outlives us */
 	s->server = rpc_server_free(s->server);
 	runtime_done(&s->runtime);
 	oom_done(&s->oom, &s->loop);

@@ -23,6 +23,7 @@
 #include "rpc/server.h"
 #include "shim/events.h"
 #include "shim/journal.h"
+#include "shim/keep.h"
 #include "shim/loop.h"
 #include "shim/messages.h"
 #include "shim/oom.h"
@@ -61,6 +62,7 @@ struct shim {
 	struct runtime runtime;
 	struct reaper reaper;
 	struct oom oom;
+	struct keep keep;
 	struct list waits;	/* struct wait_call of follow.c */
 	struct list exec_queue; /* struct launch of launch.c that wait for their turn */
 	size_t n_execs;		/* of them under way */
@@ -109,7 +111,9 @@ void shim_name(uint32_t serial, const char *suffix, char *out, size_t n);
 
 /* The memory of the container of pid is watched from here on. */
 void shim_watch_oom(struct shim *s, pid_t pid);
-/* A stdio's on_drained; its data is the shim. */
+/* What h has open is kept beyond our death; it goes on without that too. */
+void shim_keep(struct hold *h);
+/* A stdio's on_drained; its data is the hold. */
 void shim_on_drained(struct stdio *stdio);
 
 /* Serve no more, leave the container as it is, and end. */

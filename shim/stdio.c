@@ -119,19 +119,6 @@ int stdio_open(struct stdio *s, struct loop *loop, const struct stdio_paths *pat
 	return r;
 }
 
-void stdio_reopen(struct stdio *s, struct loop *loop, const struct stdio_paths *paths)
-{
-	init(s, loop);
-	if (paths->terminal)
-		return;
-	if (is_named(paths->in))
-		(void)open_fifo(paths->in, O_WRONLY, &s->in_hold_fd, NULL);
-	if (is_named(paths->out))
-		(void)open_fifo(paths->out, O_RDONLY, &s->out_hold_fd, NULL);
-	if (is_named(paths->err))
-		(void)open_fifo(paths->err, O_RDONLY, &s->err_hold_fd, NULL);
-}
-
 void stdio_launched(struct stdio *s)
 {
 	for (int i = 0; i < 3; i++)
@@ -258,6 +245,46 @@ int stdio_use_terminal(struct stdio *s, int master_fd, const struct stdio_paths 
 	}
 	s->terminal = t;
 	return 0;
+}
+
+/* A client may have removed its fifos: better to go on without than to hang up. */
+static void reopen_terminal(struct stdio *s, const struct stdio_paths *paths, int *master_fd)
+{
+	const struct stdio_paths without = {.terminal = true};
+	int fd;
+
+	if (*master_fd < 0)
+		return;
+	if (dup_fd(*master_fd, &fd) < 0 || stdio_use_terminal(s, fd, paths, NULL) < 0) {
+		(void)stdio_use_terminal(s, *master_fd, &without, NULL);
+		*master_fd = -1;
+	}
+}
+
+void stdio_reopen(struct stdio *s, struct loop *loop, const struct stdio_paths *paths,
+		  int fds[KEEP_SLOTS])
+{
+	init(s, loop);
+	if (paths->terminal) {
+		reopen_terminal(s, paths, &fds[KEEP_MASTER]);
+	} else {
+		s->in_hold_fd = fds[KEEP_IN];
+		fds[KEEP_IN] = -1;
+		if (is_named(paths->out))
+			(void)open_fifo(paths->out, O_RDONLY, &s->out_hold_fd, NULL);
+		if (is_named(paths->err))
+			(void)open_fifo(paths->err, O_RDONLY, &s->err_hold_fd, NULL);
+	}
+	keep_close_fds(fds);
+}
+
+void stdio_kept_fds(const struct stdio *s, int fds[KEEP_SLOTS])
+{
+	const struct terminal *t = s->terminal;
+
+	fds[KEEP_MASTER] = t != NULL ? t->master_fd : -1;
+	fds[KEEP_IN] = t != NULL ? t->in.from.fd : s->in_hold_fd;
+	fds[KEEP_OUT] = t != NULL ? t->out.to.fd : -1;
 }
 
 int stdio_set_size(struct stdio *s, bool terminal, uint16_t width, uint16_t height)

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "shim/keep_wire.h"
 #include "shim/loop.h"
 
 struct terminal;
@@ -40,7 +41,7 @@ struct stdio {
 	struct loop *loop;
 	int child_fds[3]; /* for the process; -1: /dev/null */
 	int in_hold_fd, out_hold_fd, err_hold_fd;
-	struct terminal *terminal; /* NULL: has none, or it was lost with an earlier shim */
+	struct terminal *terminal; /* NULL: has none, or it is lost */
 	/* Of a terminal, once: all that the process wrote is where it belongs. May be NULL. */
 	void (*on_drained)(struct stdio *s);
 	void *data;
@@ -52,8 +53,13 @@ struct stdio {
  */
 int stdio_open(struct stdio *s, struct loop *loop, const struct stdio_paths *paths,
 	       struct err *err);
-/* The same for a process that has its ends already; what is not there any more is done without. */
-void stdio_reopen(struct stdio *s, struct loop *loop, const struct stdio_paths *paths);
+/*
+ * The same for a process that has its ends already; what is not there any more is done without.
+ * fds: what was kept of it, ours from here on. Without the end of stdin that is among them, no
+ * more can come.
+ */
+void stdio_reopen(struct stdio *s, struct loop *loop, const struct stdio_paths *paths,
+		  int fds[KEEP_SLOTS]);
 
 /* The process has its ends: ours of child_fds are closed. */
 void stdio_launched(struct stdio *s);
@@ -63,6 +69,8 @@ int stdio_use_terminal(struct stdio *s, int master_fd, const struct stdio_paths 
 
 /* -ENOTTY when the terminal is lost; 0 and nothing happens where there is none. */
 int stdio_set_size(struct stdio *s, bool terminal, uint16_t width, uint16_t height);
+/* What must stay open beyond the death of the shim, which goes on to own it. */
+void stdio_kept_fds(const struct stdio *s, int fds[KEEP_SLOTS]);
 /* No more input. To a terminal the character for an end of file goes, when it minds that. */
 void stdio_close_in(struct stdio *s);
 

@@ -3,7 +3,7 @@
  *
  *   runs of the runtime that it left behind are waited for
  *   -> launches under way: has there come a pid of them?
- *   -> processes: the same ones, or gone (their ends are lost)
+ *   -> processes: the same ones, or gone (their ends are lost); what the keeper has of them
  *   -> the container: what does the runtime say that it does?
  */
 #include <errno.h>
@@ -112,20 +112,32 @@ static void take_process(struct shim *s, struct proc *p)
 {
 	const struct stdio_paths paths = {p->in, p->out, p->err, p->terminal};
 	struct hold *h = shim_hold(s, p);
+	int fds[KEEP_SLOTS];
 
 	if (h == NULL) {
 		log_err("takeover", "pid=%d: out of memory", p->pid);
 		return;
 	}
-	stdio_reopen(&h->stdio, &s->loop, &paths);
+	keep_take(&s->keep, p->serial, fds);
+	stdio_reopen(&h->stdio, &s->loop, &paths, fds);
 	h->stdio.on_drained = shim_on_drained;
-	h->stdio.data = s;
+	h->stdio.data = h;
+	if (p->exited) {
+		stdio_ended(&h->stdio);
+		keep_drop(&s->keep, p->serial, 1U << KEEP_IN);
+	}
 	if (p->phase == PROC_STOPPED)
 		(void)stdio_release_read(&h->stdio);
-	else if (p->exited)
-		stdio_ended(&h->stdio);
-	else
+	else if (!p->exited)
 		reaper_watch(s, p);
+}
+
+/* What is left then is of those who are no more. */
+static void take_processes(struct shim *s)
+{
+	list_for_each (n, &s->task.procs)
+		take_process(s, list_entry(n, struct proc, node));
+	keep_taken(&s->keep);
 }
 
 /* ---- the container ---- */
@@ -197,17 +209,20 @@ static bool ask_state(struct shim *s)
 void takeover_begin(struct shim *s, void (*done)(struct shim *s))
 {
 	const struct proc *init;
+	struct err err = {0};
 
 	takeover = (struct takeover){s, done};
+	if (keep_open(&s->keep, &err) < 0)
+		log_warn("takeover", "%s", err.msg);
 	if (s->task.phase == TASK_NONE) {
+		keep_taken(&s->keep);
 		done(s);
 		return;
 	}
 	wait_for_runs(s);
 	finish_launches(s);
 	remove_leftovers(s);
-	list_for_each (n, &s->task.procs)
-		take_process(s, list_entry(n, struct proc, node));
+	take_processes(s);
 	init = task_init_proc(&s->task);
 	if (init == NULL || init->exited || !ask_state(s))
 		finish(s);

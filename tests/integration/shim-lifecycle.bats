@@ -367,6 +367,65 @@ two" ]
 	all_deleted
 }
 
+keeper_of() {
+	pgrep -f "^contentfs-shim --keeper\$" | while read -r p; do
+		[ "$(readlink "/proc/$p/cwd")" != "$T/d" ] || echo "$p"
+	done
+}
+
+no_keeper() {
+	[ -z "$(keeper_of)" ]
+}
+
+@test "stdin does not end with the shim, but when it is closed; then nothing is kept any more" {
+	mkfifo i
+	create "while read -r x; do echo \$x >>$T/lines; done; echo end >>$T/lines" --stdin "$T/i"
+	ctl start
+	[ "$(keeper_of | wc -l)" = 1 ]
+	for n in 1 2; do # so also what is taken over twice
+		kill_shim
+		start_shim
+		echo "line $n" >i
+	done
+	poll_until 20 grep -qs 'line 2' lines
+	kill -TERM "$SHIM_PID"
+	wait_for "$SHIM_PID"
+	start_shim
+	echo "line 3" >i
+	poll_until 20 grep -qs 'line 3' lines
+	! grep end lines || false
+	[ "$(keeper_of | wc -l)" = 1 ]
+	ctl closeio "$pid"
+	poll_until 20 grep -q end lines
+	poll_until 20 no_keeper
+	all_deleted
+}
+
+@test "a keeper that nobody comes back to ends with what it keeps" {
+	mkfifo i
+	create 'exec sleep 1000' --stdin "$T/i"
+	ctl start
+	kill_shim
+	[ "$(keeper_of | wc -l)" = 1 ]
+	kill -9 "$pid"
+	poll_until 20 no_keeper
+	start_shim
+	all_deleted
+}
+
+@test "without its keeper a shim goes on" {
+	mkfifo i
+	create 'cat' --stdin "$T/i"
+	ctl start
+	kill -9 "$(keeper_of)"
+	poll_until 20 no_keeper
+	exec_in --stdin "$T/i" sleep 1000
+	[ "$(keeper_of | wc -l)" = 1 ]
+	ctl kill --all -s KILL
+	all_deleted
+	poll_until 20 no_keeper
+}
+
 @test "an end that nobody saw is told as lost, once, and not invented" {
 	running
 	kill_shim

@@ -55,6 +55,16 @@ run_sh() {
 	poll_until 60 shows '^in> *$'
 }
 
+# attach: shimctl attach in the window, until the shell's prompt is there.
+attach() {
+	keys "PS1=; cd $T; shimctl --dir $T/d attach; echo rc=\$?" Enter
+	prompts() {
+		keys Enter
+		shows '^in> *$'
+	}
+	poll_until 60 prompts
+}
+
 # The window is another one meanwhile; all else is as it was.
 terminal_is_back() {
 	keys "stty -a >after; echo done" Enter
@@ -124,15 +134,49 @@ second line" ]
 	kill -HUP "$pid"
 	poll_until 60 sh -c "! kill -0 $pid 2>/dev/null"
 	[ "$(runc state "$ID" | jq -r .status)" = running ]
-	keys "PS1=; cd $T; shimctl --dir $T/d attach; echo rc=\$?" Enter
-	prompts() {
-		keys Enter
-		shows '^in> *$'
-	}
-	poll_until 60 prompts
+	attach
 	keys 'exit 3' Enter
 	poll_until 60 shows '^rc=3'
 	init=$(shimctl --dir d state --json | jq '.processes[0].pid')
 	shimctl --dir d delete "$init"
 	shimctl --dir d exit
+}
+
+@test "the shim is killed: the session at the terminal goes on under the next one" {
+	run_sh
+	keys 'x=kept; sleep 400 &' Enter
+	pid=$(pgrep -f "shimctl run --id $ID")
+	shim=$(pgrep -P "$pid")
+	tmux new-window -t t "bash --norc --noprofile" 3>&-
+	kill -HUP "$pid" # detaches, and leaves its fifos
+	poll_until 60 sh -c "! kill -0 $pid 2>/dev/null"
+	for _ in 1 2; do
+		kill -9 "$shim"
+		poll_until 60 sh -c "! kill -0 $shim 2>/dev/null"
+		(cd d && exec contentfs-shim) </dev/null >>shim.log 2>&1 3>&- &
+		shim=$!
+		track_pid $shim
+		poll_until 60 shimctl --dir d state
+	done
+	attach
+	keys 'echo is=$x' Enter
+	poll_until 60 shows '^is=kept'
+	tmux resize-window -t t -x 90 -y 20
+	resized() {
+		keys 'stty size' Enter
+		shows '^20 90'
+	}
+	poll_until 60 resized
+	keys 'echo begin$((1+1)); sleep 302' Enter
+	poll_until 60 shows '^begin2'
+	keys C-c
+	keys 'echo int=$?' Enter
+	poll_until 60 shows '^int=130'
+	keys 'exit 7' Enter
+	poll_until 60 shows '^rc=7'
+	init=$(shimctl --dir d state --json | jq '.processes[0].pid')
+	shimctl --dir d delete "$init"
+	[ ! -e d/keep.sock ]
+	shimctl --dir d exit
+	wait_for "$shim"
 }
