@@ -334,3 +334,19 @@ app_image() {
 	[ "${lines[3]}" = kept ]
 	[ "$(cat "$T"/home/b/volumes/0/new)" = written ]
 }
+
+@test "shimctl run makes a container of an image by itself, and leaves nothing" {
+	require_runc || return 1
+	[ -x "$BIN/contentfs-shim" ] || lacking contentfs-shim
+	busybox_root "$T/one"
+	put_image tools '{"Entrypoint":["/bin/sh","-c"],"Cmd":["echo by the image; exit 5"]}' "$T/one"
+	run shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" tools 3>&-
+	[ "$status" -eq 5 ]
+	[ "$output" = "by the image" ]
+	run shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" "$MANIFEST" 'echo by us' 3>&-
+	[ "$status" -eq 0 ]
+	[ "$output" = "by us" ]
+	fails shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" nothing 3>&-
+	[[ $output == *'no image "docker.io/library/nothing:latest" in the store'* ]]
+	[ ! -e "$T/d" ]
+}

@@ -8,11 +8,12 @@
 
 #include "base/clock.h"
 #include "shimctl/attach.h"
+#include "shimctl/run_image.h"
 #include "shimctl/run_shim.h"
 #include "shimctl/shimctl.h"
 
 struct run {
-	const char *id, *runtime, *shim, *bundle;
+	const char *id, *runtime, *shim, *bundle, *root;
 	char *const *args;
 	size_t n_args;
 	bool tty, no_pivot;
@@ -119,6 +120,19 @@ static int run_in_shim(const struct cli_program *p, struct run *o, int *ret_stat
 	return r;
 }
 
+static int make_bundle(const struct run *o, struct err *err)
+{
+	const struct run_image image = {.root = o->root,
+					.name = o->bundle,
+					.args = o->args,
+					.n_args = o->n_args,
+					.tty = o->tty};
+
+	if (run_is_bundle(o->bundle))
+		return run_bundle_make(o->dir, o->bundle, o->args, o->n_args, o->tty, err);
+	return run_image_unpack(o->dir, &image, err);
+}
+
 static int run(const struct cli_program *p, struct run *o)
 {
 	struct err err = {0};
@@ -127,7 +141,7 @@ static int run(const struct cli_program *p, struct run *o)
 
 	if (r < 0)
 		return shim_fail(p, "run", &err, r);
-	r = run_bundle_make(o->dir, o->bundle, o->args, o->n_args, o->tty, &err);
+	r = make_bundle(o, &err);
 	if (r == 0)
 		r = run_shim_start(o->dir, o->shim, &o->shim_pid, &o->client, &err);
 	if (r < 0) {
@@ -149,6 +163,7 @@ int cmd_run(const struct cli_program *p, int argc, char **argv)
 					      {"runtime", required_argument, NULL, 'r'},
 					      {"no-pivot", no_argument, NULL, 'n'},
 					      {"shim", required_argument, NULL, 's'},
+					      {"root", required_argument, NULL, 'R'},
 					      TARGET_OPTIONS,
 					      {0}};
 	struct run o = {0};
@@ -168,11 +183,13 @@ int cmd_run(const struct cli_program *p, int argc, char **argv)
 			o.no_pivot = true;
 		else if (opt == 's')
 			o.shim = optarg;
+		else if (opt == 'R')
+			o.root = optarg;
 		else
 			(void)target_option(opt);
 	}
 	if (optind == argc)
-		return cli_usage_error(p, "run takes the directory of a bundle");
+		return cli_usage_error(p, "run takes an image or the directory of a bundle");
 	(void)snprintf(id, sizeof(id), "run-%" PRIx64, (uint64_t)clock_wall_ns());
 	if (o.id == NULL)
 		o.id = id;

@@ -64,10 +64,11 @@ static const struct cli_command commands[] = {
 	 cmd_wait},
 	{"exit", NULL, "[options]", "End the shim, once its container is deleted.", TARGET_HELP,
 	 cmd_exit},
-	{"run", NULL, "[options] BUNDLE [ARG...]",
+	{"run", NULL, "[options] IMAGE|BUNDLE [ARG...]",
 	 "Start a shim, run a container in it attached to us, and clean up.",
 	 "  --id ID            (default: a new one)\n"
 	 "  -t, --tty          give it a terminal\n"
+	 "  --root DIR         the content store of IMAGE (default: as for dist)\n"
 	 "  --runtime PATH     the OCI runtime (default: runc)\n"
 	 "  --no-pivot         do not use pivot_root\n"
 	 "  --shim PATH        the shim (default: contentfs-shim beside this program, or in "

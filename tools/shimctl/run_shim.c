@@ -180,23 +180,23 @@ int run_bundle_make(const char *dir, const char *from, char *const *args, size_t
 
 /* ---- the shim ---- */
 
-static void find_program(const char *program, char *out, size_t n)
+void run_find_program(const char *name, char *out, size_t n)
 {
 	char self[4096];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
-	(void)snprintf(out, n, "%s", program != NULL ? program : "contentfs-shim");
-	if (program != NULL || len <= 0)
+	(void)snprintf(out, n, "%s", name);
+	if (len <= 0)
 		return;
 	self[len] = '\0';
 	slash = strrchr(self, '/');
 	if (slash == NULL)
 		return;
 	slash[1] = '\0';
-	(void)snprintf(out, n, "%scontentfs-shim", self);
+	(void)snprintf(out, n, "%s%s", self, name);
 	if (access(out, X_OK) < 0)
-		(void)snprintf(out, n, "contentfs-shim");
+		(void)snprintf(out, n, "%s", name);
 }
 
 static int spawn(const char *dir, const char *program, pid_t *ret)
@@ -208,7 +208,10 @@ static int spawn(const char *dir, const char *program, pid_t *ret)
 	sigset_t none;
 	int r;
 
-	find_program(program, path, sizeof(path));
+	if (program != NULL)
+		(void)snprintf(path, sizeof(path), "%s", program);
+	else
+		run_find_program("contentfs-shim", path, sizeof(path));
 	(void)sigemptyset(&none);
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK));

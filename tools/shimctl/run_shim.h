@@ -29,6 +29,9 @@ void run_dir_remove(const char *dir);
 int run_bundle_make(const char *dir, const char *from, char *const *args, size_t n_args,
 		    bool terminal, struct err *err);
 
+/* The path of a program of ours: beside this one, or else in $PATH. */
+void run_find_program(const char *name, char *out, size_t n);
+
 /*
  * Start the shim (program: path, or NULL for contentfs-shim beside us or in $PATH) in dir, in a
  * session of its own, and connect to it as soon as it listens. What it logs is in dir/shim.log.
