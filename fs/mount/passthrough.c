@@ -215,7 +215,11 @@ static ssize_t hook_read(int fd, void *buf, size_t len, void *userdata)
 	ssize_t n = read(fd, buf, len);
 	const struct k_in_header *in = buf;
 
-	if (n == 0) { /* a socket whose other end has gone: what the device says of an unmount */
+	/*
+	 * A socket whose other end has gone: what the device says of an unmount. (libfuse prints
+	 * any other error, and is cancelled while it holds the lock of stderr.)
+	 */
+	if (n == 0 || (n < 0 && errno == ECONNRESET)) {
 		errno = ENODEV;
 		return -1;
 	}

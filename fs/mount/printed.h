@@ -5,6 +5,8 @@
  *   printed_begin -> fuse_session_mount ... -> printed_fail (into an error's text)
  *                                           -> printed_pass (it went well: on to stderr)
  *
+ * What libfuse has to say afterwards goes to the log.
+ *
  * Threads: the process's stderr is taken meanwhile; before there are others, that is.
  */
 #ifndef MOUNT_PRINTED_H
