@@ -22,15 +22,16 @@ static size_t n_procs(const struct task *t)
 /* n messages of this size, and pointers to them: one piece of memory, the caller's to free(). */
 static void *messages_new(size_t n, size_t size, void *ret_pointers)
 {
-	char *p = calloc(n > 0 ? n : 1, sizeof(void *) + size);
-	char **pointers = (char **)(void *)p;
+	void **pointers = calloc(n > 0 ? n : 1, sizeof(*pointers) + size);
+	char *first;
 
-	if (p == NULL)
+	if (pointers == NULL)
 		return NULL;
+	first = (char *)(pointers + n);
 	for (size_t i = 0; i < n; i++)
-		pointers[i] = p + n * sizeof(void *) + i * size;
-	memcpy(ret_pointers, &p, sizeof(p));
-	return p;
+		pointers[i] = first + i * size;
+	memcpy(ret_pointers, &pointers, sizeof(pointers));
+	return pointers;
 }
 
 static void out_of_memory(struct rpc_call *call)

@@ -57,20 +57,18 @@ int err_errno(struct err *err, int code, const char *fmt, ...)
 
 int err_wrap(struct err *err, int r, const char *fmt, ...)
 {
-	char inner[sizeof(err->msg)]; /* cppcheck-suppress ctunullpointer */
-	int detail;
+	struct err inner;
 	va_list ap;
 	size_t n;
 
 	if (err != NULL) {
-		(void)snprintf(inner, sizeof(inner), "%s", err_text(err, r));
-		detail = err->detail;
+		inner = *err;
 		va_start(ap, fmt);
 		set_va(err, -r, fmt, ap);
 		va_end(ap);
-		err->detail = detail;
+		err->detail = inner.detail;
 		n = strlen(err->msg);
-		(void)snprintf(err->msg + n, sizeof(err->msg) - n, ": %s", inner);
+		(void)snprintf(err->msg + n, sizeof(err->msg) - n, ": %s", err_text(&inner, r));
 	}
 	return r;
 }

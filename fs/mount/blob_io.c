@@ -201,13 +201,10 @@ static void remote_read_finish(struct work *w)
 {
 	struct remote_read *q = list_entry(w, struct remote_read, work);
 
-	if (q->result == 0 && is_spoilt(q->m, q->node)) {
-		(void)close(q->wait.fd);
+	if (q->result == 0 && is_spoilt(q->m, q->node))
 		q->result = err_set(&q->why, EBADMSG, "bytes that were read before were wrong");
-	}
 	if (q->result == 0) {
 		reply_from(q->req, q->wait.fd, q->size, q->off);
-		(void)close(q->wait.fd);
 	} else {
 		if (q->result != -EINTR) {
 			atomic_fetch_add(&q->m->n.remote_errors, 1);
@@ -216,6 +213,8 @@ static void remote_read_finish(struct work *w)
 		}
 		fuse_reply_err(q->req, errno_for_kernel(q->result));
 	}
+	if (q->wait.fd >= 0)
+		(void)close(q->wait.fd);
 	remote_read_unref(q);
 }
 

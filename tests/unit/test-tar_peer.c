@@ -175,6 +175,7 @@ static int list_by_ours(const struct buf *archive, size_t piece, struct buf *out
 	tar_init(&t, next_piece, &from);
 	while ((r = tar_next(&t, &e, NULL)) > 0) {
 		unsigned int numbers[] = {e->mode, e->uid, e->gid, e->major, e->minor};
+		struct timespec mtime = e->mtime;
 		uint64_t sum = 0, offset;
 		const uint8_t *p;
 		size_t n;
@@ -183,10 +184,11 @@ static int list_by_ours(const struct buf *archive, size_t piece, struct buf *out
 			sum = sum_of(sum, p, n, offset);
 		if (r < 0)
 			break;
-		if (e->type == TAR_LINK) /* a link has the attributes of its file */
+		if (e->type == TAR_LINK) { /* a link has the attributes of its file */
 			(void)memset(numbers, 0, sizeof(numbers));
-		say(out, types[e->type], e->path, e->link, numbers, e->size,
-		    e->type == TAR_LINK ? &(struct timespec){0} : &e->mtime, sum);
+			mtime = (struct timespec){0};
+		}
+		say(out, types[e->type], e->path, e->link, numbers, e->size, &mtime, sum);
 		for (size_t i = 0; i < e->n_xattrs; i++)
 			(void)buf_printf(out, " %s:%zu", e->xattrs[i].name, e->xattrs[i].len);
 		(void)buf_puts(out, "\n");
