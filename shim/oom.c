@@ -16,28 +16,51 @@
 #include "base/log.h"
 #include "shim/cgroup.h"
 
-void oom_init(struct oom *o)
+enum { LOOK_MS = 10, MAX_LOOKS = 100 };
+
+static uint64_t count_kills(const struct oom *o)
 {
-	*o = (struct oom){.io = {.fd = -1}, .dir_fd = -1};
+	return cgroup_keyed(o->dir_fd, "memory.events", "oom_kill") +
+	       cgroup_keyed(o->dir_fd, "memory.oom_control", "oom_kill");
 }
 
-/* The file changes for other reasons too: v2's at each limit that is met, v1's when it is removed.
+/*
+ * The file changes for other reasons too: v2's at each limit that is met, v1's when it is removed.
+ * But v1's eventfd is told before anything is killed, and not again: then it takes a few looks.
  */
+static void look(struct oom *o)
+{
+	uint64_t kills = count_kills(o);
+
+	if (kills > o->kills) {
+		o->kills = kills;
+		o->happened(o);
+	} else if (o->n_looks > 0) {
+		o->n_looks--;
+		(void)loop_set_timer(o->loop, &o->again, LOOK_MS);
+	}
+}
+
+static void on_again(struct rpc_timer *t)
+{
+	look(list_entry(t, struct oom, again));
+}
+
 static void on_ready(struct rpc_io *io, uint32_t events)
 {
 	struct oom *o = list_entry(io, struct oom, io);
 	char drop[4096];
-	uint64_t kills;
 
 	(void)events;
 	while (read(io->fd, drop, sizeof(drop)) > 0)
 		continue;
-	kills = cgroup_keyed(o->dir_fd, "memory.events", "oom_kill") +
-		cgroup_keyed(o->dir_fd, "memory.oom_control", "oom_kill");
-	if (kills <= o->kills)
-		return;
-	o->kills = kills;
-	o->happened(o);
+	o->n_looks = faccessat(o->dir_fd, "memory.oom_control", F_OK, 0) == 0 ? MAX_LOOKS : 0;
+	look(o);
+}
+
+void oom_init(struct oom *o)
+{
+	*o = (struct oom){.io = {.fd = -1}, .dir_fd = -1, .again = {.fired = on_again}};
 }
 
 static int watch_v2(int dir_fd)
@@ -81,14 +104,15 @@ void oom_watch(struct oom *o, struct loop *loop, pid_t pid)
 	}
 	o->io = (struct rpc_io){.fd = fd, .ready = on_ready};
 	o->dir_fd = steal_fd(dir_fd);
-	o->kills = cgroup_keyed(o->dir_fd, "memory.events", "oom_kill") +
-		   cgroup_keyed(o->dir_fd, "memory.oom_control", "oom_kill");
+	o->loop = loop;
+	o->kills = count_kills(o);
 	if (loop_add(loop, &o->io, EPOLLIN) < 0)
 		oom_done(o, loop);
 }
 
 void oom_done(struct oom *o, struct loop *loop)
 {
+	loop_clear_timer(loop, &o->again);
 	if (o->io.fd >= 0) {
 		loop_del(loop, &o->io);
 		(void)close(o->io.fd);

@@ -19,6 +19,9 @@ struct oom {
 	struct rpc_io io; /* fd -1: not watching */
 	int dir_fd;	  /* the cgroup */
 	uint64_t kills;	  /* so far */
+	struct loop *loop;
+	struct rpc_timer again; /* v1 tells before it kills */
+	int n_looks;
 	void (*happened)(struct oom *o);
 };
 

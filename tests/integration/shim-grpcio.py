@@ -5,6 +5,7 @@ Needs root, runc and busybox-static; $BIN/contentfs-shim.
 """
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ if not os.path.exists(os.path.join(BIN, "contentfs-shim")):
     lacking("contentfs-shim")
 
 
-def make_bundle(path, script, terminal=False):
+def make_bundle(path, script, terminal=False, memory=0):
     os.makedirs(os.path.join(path, "rootfs/bin"))
     for d in ("proc", "dev", "sys", "tmp"):
         os.mkdir(os.path.join(path, "rootfs", d))
@@ -49,6 +50,8 @@ def make_bundle(path, script, terminal=False):
     spec["process"]["terminal"] = terminal
     spec["process"].pop("rlimits", None)
     spec["root"]["readonly"] = False
+    if memory:
+        spec["linux"]["resources"]["memory"] = {"limit": memory}
     with open(config, "w", encoding="utf-8") as f:
         json.dump(spec, f)
 
@@ -145,16 +148,16 @@ class ShimCase(unittest.TestCase):
         self.outputs.append(Output(os.path.join(self.dir, name)))
         return self.outputs[-1]
 
-    def create(self, script, terminal=False, **kw):
+    def create(self, script, terminal=False, memory=0, **kw):
         bundle = os.path.join(self.dir, "bundle")
-        make_bundle(bundle, script, terminal)
+        make_bundle(bundle, script, terminal, memory)
         self.pid = self.ask("Create", pb.CreateRequest(
             id=self.id, bundle=bundle, terminal=terminal, **kw)).pid
         self.assertGreater(self.pid, 1)
         return self.pid
 
-    def running(self, script="exec sleep 1000"):
-        self.create(script)
+    def running(self, script="exec sleep 1000", **kw):
+        self.create(script, **kw)
         self.ask("Start", pb.StartRequest())
         return self.pid
 
@@ -357,6 +360,24 @@ class Control(ShimCase):
         if stats.HasField("pids"):
             self.assertEqual(stats.pids.limit, 55)
 
+    def test_a_process_that_takes_too_much_memory_is_an_event(self):
+        pid = self.running("/bin/busybox tail /dev/zero; echo $? >/status; exec sleep 1000",
+                           memory=32 << 20)
+        stats = self.ask("Stats", pb.StatsRequest())
+        if not stats.HasField("memory"):
+            if os.environ.get("STRICT"):
+                self.fail("the container's cgroup has no memory controller")
+            self.skipTest("needs the memory controller in the container's cgroup")
+        self.assertEqual(stats.memory.limit_bytes, 32 << 20)
+        events = self.watch(3)
+        self.assertEqual([e.event.type for e in events], [pb.CREATED, pb.STARTED, pb.OOM])
+        path = os.path.join(self.dir, "bundle/rootfs/status")
+        wait_until(lambda: os.path.exists(path) and os.path.getsize(path) > 0)
+        with open(path, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "137\n")
+        self.assertEqual(self.ask("State", pb.StateRequest()).processes[0].pid, pid)
+        self.delete_all()
+
     def test_waiting_ends_with_its_deadline_and_harms_nobody(self):
         pid = self.running()
         with self.assertRaises(grpc.RpcError) as caught:
@@ -417,13 +438,16 @@ class Refused(ShimCase):
 
 
 class Again(ShimCase):
-    def test_a_killed_shim_leaves_its_container_to_the_next(self):
-        pid = self.running()
+    def kill_shim(self):
         self.channel.close()
         self.process.kill()
         self.process.wait()
+        os.unlink(self.path)  # so that start_shim() waits for the new one
+
+    def test_a_killed_shim_leaves_its_container_to_the_next(self):
+        pid = self.running()
+        self.kill_shim()
         os.kill(pid, 0)
-        os.unlink(self.path)  # so that setUp's wait is for the new one
         self.start_shim()
         self.assertEqual(self.ask("State", pb.StateRequest()).processes[0].pid, pid)
         e = self.exec("/bin/sh", "-c", "exit 6")
@@ -434,6 +458,42 @@ class Again(ShimCase):
         self.ask("Delete", pb.DeleteRequest(pid=pid))
         self.ask("Exit", pb.ExitRequest())
         self.assertEqual(self.process.wait(timeout=DEADLINE), 0)
+
+    def busy(self):
+        """Execs until the shim is gone: with stdin and output, with a terminal, with neither."""
+        n = 0
+        try:
+            while True:
+                n += 1
+                kw = ({}, {"stdin": self.path_in, "stdout": self.path_out},
+                      {"stdin": self.path_in, "terminal": True})[n % 3]
+                pid = self.exec("/bin/true", **kw)
+                self.ask("Wait", pb.WaitRequest(pid=pid))
+                self.ask("Delete", pb.DeleteRequest(pid=pid))
+        except (grpc.RpcError, ValueError):  # ValueError: the channel is closed
+            pass
+
+    def test_killed_at_random_moments_it_takes_back_a_container_and_leaves_nothing(self):
+        self.path_in, self.path_out = self.fifo("in"), self.fifo("out")
+        pid = self.running()
+        for _ in range(int(os.environ.get("ROUNDS", "6"))):
+            thread = threading.Thread(target=self.busy)
+            thread.start()
+            time.sleep(random.uniform(0, 0.4))
+            self.kill_shim()
+            thread.join()
+            os.kill(pid, 0)
+            self.start_shim()
+            self.assertEqual(self.ask("State", pb.StateRequest()).processes[0].pid, pid)
+        groups = os.path.join("/proc", str(pid), "cgroup")
+        with open(groups, encoding="utf-8") as f:
+            own = [line.rsplit(":", 1)[1].strip() for line in f if self.id in line]
+        self.delete_all()
+        self.assertEqual(os.listdir(self.state), [])
+        left = [base for path in own for base, _, _ in os.walk("/sys/fs/cgroup")
+                if base.endswith(path)]
+        self.assertEqual(left, [])
+        self.assertEqual([c for c in os.listdir("/run/runc") if c == self.id], [])
 
 
 if __name__ == "__main__":
