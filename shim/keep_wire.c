@@ -75,7 +75,7 @@ int keep_receive(int fd, struct keep_message *ret, int fds[KEEP_SLOTS])
 			   .msg_control = &control,
 			   .msg_controllen = sizeof(control)};
 	const struct cmsghdr *c;
-	int some[KEEP_SLOTS];
+	int some[sizeof(control) / sizeof(int)]; /* alignment makes room for more than we send */
 	size_t n_some = 0;
 	ssize_t n;
 

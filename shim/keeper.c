@@ -203,5 +203,7 @@ int keeper_run(void)
 		return EXIT_FAILURE;
 	while (k.shim_fd >= 0 || k.n > 0)
 		turn(&k);
+	free(k.kept);
+	free(k.polls);
 	return EXIT_SUCCESS;
 }
