@@ -174,7 +174,8 @@ ssize_t fill_reader_read(struct fill_reader *r, void *p, size_t n, struct err *e
 	int e;
 
 	sleeper_init(&s);
-	fill_wait(r->f, &r->digest, r->offset, n, /* whole= */ false, 0, &s.wait);
+	fill_wait(r->f, &r->digest, r->offset, n, /* whole= */ false, r->f->config.read_ms,
+		  &s.wait);
 	while (!sleep_for(&s, 60000))
 		;
 	e = take_result(&s, err);

@@ -171,7 +171,7 @@ run_bundle() {
 	[[ $output = *"layer 2 of 2, sha256:"*"damaged: its bytes have the digest sha256:"* ]]
 	[ -d "$T/there" ] && [ -z "$(ls -A "$T/there")" ]
 	rm "$blob"
-	fails dist unpack --root "$ROOT" redis:6 "$T/there"
+	fails dist unpack --no-fetch --root "$ROOT" redis:6 "$T/there"
 	[[ $output = *"layer 2 of 2, sha256:"*"not in the store"* ]]
 	DIFF_IDS="[\"sha256:$(printf %064d 1)\"]" put_image wrong '{"Cmd":["/x"]}' "$T/one"
 	fails dist unpack --root "$ROOT" wrong "$T/there"

@@ -180,7 +180,7 @@ int cmd_login(const struct cli_program *p, int argc, char **argv)
 					      {"no-verify", no_argument, NULL, 'n'},
 					      {"auth-file", required_argument, NULL, 'A'},
 					      {"hosts-dir", required_argument, NULL, 'H'},
-					      {"timeout", required_argument, NULL, 't'},
+					      {"timeout", required_argument, NULL, 'W'},
 					      {0}};
 	struct login l = {0};
 	struct remote re;

@@ -1,4 +1,4 @@
-/* dist unpack: an image of the store becomes a root filesystem. */
+/* dist unpack: an image, of the store or fetched meanwhile, becomes a root filesystem. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -6,13 +6,13 @@
 #include "base/size.h"
 #include "cli/cli.h"
 #include "dist/dist.h"
+#include "dist/image_source.h"
 #include "dist/image_unpack.h"
 #include "dist/json.h"
-#include "dist/root.h"
-#include "store/store_cleanup.h"
 
 struct unpack_command {
-	const char *root, *platform, *image, *dir;
+	const char *image, *dir;
+	struct image_source_options from;
 	struct unpack_options options;
 	json_t *json; /* array, or NULL: lines */
 	bool failed;  /* out of memory while printing */
@@ -57,45 +57,40 @@ static void warn(void *arg, const char *text)
 	log_warn("unpack", "%s", text);
 }
 
-static int unpack(struct store *s, struct unpack_command *c, struct err *err)
+static int unpack(struct unpack_command *c, struct err *err)
 {
-	struct store_layers layers;
-	struct image_unpack u = {.options = c->options, .done = print_layer, .arg = c};
-	struct image im = {0};
-	struct platform want;
+	struct image_source s;
+	struct image_unpack u = {.image = &s.image,
+				 .source = &s.source,
+				 .options = c->options,
+				 .done = print_layer,
+				 .arg = c};
 	cleanup_fd int root_fd = -1;
 	bool made = false;
-	int r = image_platform(c->platform, &want, err);
+	int r = image_source_open(&c->from, c->image, &s, err);
 
-	if (r == 0)
-		r = image_open(s, c->image, &want, &im, err);
-	if (r == 0)
-		r = image_load_config(s, &im, err);
-	if (r == 0)
-		r = root_fd = unpack_dir_open(c->dir, 0755, &made, err);
+	if (r < 0)
+		return r;
+	image_source_hold(&s);
+	r = root_fd = unpack_dir_open(c->dir, 0755, &made, err);
 	if (r >= 0) {
-		store_layers_init(&layers, s);
-		u.image = &im;
-		u.source = &layers.source;
 		r = image_unpack(&u, root_fd, err);
+		if (r == 0)
+			r = image_source_finish(&s, err);
 		if (r == 0 && c->failed)
 			r = err_set(err, ENOMEM, "out of memory");
 		if (r < 0)
 			unpack_dir_undo(c->dir, made);
 	}
-	image_close(&im);
+	image_source_close(&s);
 	return r;
 }
 
 static int run(const struct cli_program *p, struct unpack_command *c)
 {
-	cleanup(store_closep) struct store *s = NULL;
 	struct err err = {0};
-	int r;
+	int r = unpack(c, &err);
 
-	if (root_open(p, c->root, STORE_RDONLY, &s) != CLI_OK)
-		return CLI_FAILED;
-	r = unpack(s, c, &err);
 	if (r < 0)
 		return cli_fail(p, c->image, &err, r);
 	return c->json != NULL ? json_out_print(p, json_incref(c->json)) : CLI_OK;
@@ -103,21 +98,22 @@ static int run(const struct cli_program *p, struct unpack_command *c)
 
 int cmd_unpack(const struct cli_program *p, int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{"root", required_argument, NULL, 'r'}, {"platform", required_argument, NULL, 'P'},
-		{"rootless", no_argument, NULL, 'l'},	{"max-size", required_argument, NULL, 'm'},
-		{"json", no_argument, NULL, 'j'},	{0}};
-	struct unpack_command c = {.root = root_default(), .options = {.warn = warn}};
+	static const struct option longs[] = {IMAGE_SOURCE_OPTIONS,
+					      {"rootless", no_argument, NULL, 'l'},
+					      {"max-size", required_argument, NULL, 'm'},
+					      {"json", no_argument, NULL, 'j'},
+					      {0}};
+	struct unpack_command c = {.options = {.warn = warn}};
 	bool json = false;
 	int o, status;
 
+	if (image_source_options_init(p, &c.from) != CLI_OK)
+		return CLI_FAILED;
 	while ((o = cli_getopt(p, argc, argv, "", longs, &status)) != -1) {
 		if (o == CLI_STOP)
 			return status;
-		if (o == 'r')
-			c.root = optarg;
-		if (o == 'P')
-			c.platform = optarg;
+		if (image_source_option(p, &c.from, o) != CLI_OK)
+			return CLI_FAILED;
 		if (o == 'm' && size_parse(optarg, &c.options.max_bytes) < 0)
 			return cli_usage_error(p, "invalid --max-size \"%s\"", optarg);
 		c.options.rootless = c.options.rootless || o == 'l';

@@ -5,6 +5,7 @@
 	"  --root DIR               the store (default $CONTAINERD_DIST_CONTENT_STORE, or " \
 	".content)\n"
 #define OPT_PLATFORM "  --platform OS/ARCH       of an index take that (default: this machine's)\n"
+#define OPT_NO_FETCH "  --no-fetch               fail when the store lacks a part of the image\n"
 #define OPT_UNPACK                                                                \
 	"  --rootless               without privilege: no devices, our own ids\n" \
 	"  --max-size SIZE          fail when more than that is unpacked\n"
@@ -106,7 +107,9 @@ static const struct cli_command commands[] = {
 		.name = "unpack",
 		.args = "[options] IMAGE|DIGEST DIR",
 		.summary = "Unpack all layers of an image into DIR, print the ChainID of each.",
-		.options = OPT_ROOT OPT_PLATFORM OPT_UNPACK OPT_JSON,
+		.options = OPT_ROOT OPT_PLATFORM OPT_UNPACK OPT_JSON OPT_NO_FETCH REMOTE_HELP
+		"\n"
+		"What the store lacks is fetched into it, and unpacked while it arrives.\n",
 		.run = cmd_unpack,
 	},
 	{
@@ -115,7 +118,9 @@ static const struct cli_command commands[] = {
 		.summary =
 			"Make DIR a bundle that runc runs: the image unpacked, and a config.json.",
 		.options = OPT_ROOT OPT_PLATFORM OPT_UNPACK
-		"  -t, --tty                the process has a terminal\n"
+		"  -t, --tty                the process has a terminal\n" OPT_NO_FETCH REMOTE_HELP
+		"\n"
+		"What the store lacks is fetched into it, and unpacked while it arrives.\n"
 		"ARGs stand for the image's own command, behind its entrypoint.\n",
 		.run = cmd_bundle,
 	},

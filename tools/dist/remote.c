@@ -41,7 +41,7 @@ int remote_option(const struct cli_program *p, struct remote *re, int o)
 	case 'H':
 		re->config.hosts_dir = optarg;
 		return CLI_OK;
-	case 't':
+	case 'W':
 		return set_deadline(p, re, optarg);
 	default:
 		return CLI_OK;

@@ -22,7 +22,7 @@ struct remote {
 	{"creds", required_argument, NULL, 'C'},      \
 	{"auth-file", required_argument, NULL, 'A'},  \
 	{"hosts-dir", required_argument, NULL, 'H'},  \
-	{"timeout", required_argument, NULL, 't'}
+	{"timeout", required_argument, NULL, 'W'}
 /* clang-format on */
 
 #define REMOTE_LOGIN_HELP                                                                     \
