@@ -316,6 +316,17 @@ app_image() {
 	[[ $output = *'volume "/data": No such file'* ]]
 }
 
+@test "a device in the place of a file of users is not opened" {
+	require_root
+	mkdir -p "$T/r/etc"
+	mknod "$T/r/etc/passwd" c 3000 1 # of no driver: to open it fails
+	mkfifo "$T/r/etc/group"
+	put_image device '{"User":"5","Cmd":["/x"]}' "$T/r"
+	dist bundle --root "$ROOT" device "$T/b"
+	[ -c "$T/b/rootfs/etc/passwd" ]
+	[ "$(jq .process.user.uid "$T/b/config.json")" = 5 ]
+}
+
 @test "an ordinary user makes a bundle and runs it, as root of its own" {
 	require_runc
 	local as=(setpriv --reuid=65534 --regid=65534 --clear-groups)

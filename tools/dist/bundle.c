@@ -14,11 +14,33 @@
 #include "oci/passwd.h"
 #include "oci/runtime_spec.h"
 
-/* A regular file of the image, links followed inside it alone; none is as good as an empty one. */
+/*
+ * Links are followed inside the root alone. What it is is looked at before it is opened: to open a
+ * device, which a layer may bring along, can be enough to set it off.
+ */
+static int open_file_in_root(int root_fd, const char *path)
+{
+	cleanup_fd int fd =
+		fd_openat2(root_fd, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	char self[40];
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOENT;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	r = open(self, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	return r < 0 ? -errno : r;
+}
+
+/* A regular file of the image; none is as good as an empty one. */
 static int read_in_root(int root_fd, const char *path, struct buf *b, struct err *err)
 {
-	cleanup_fd int fd = fd_openat2(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0,
-				       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	cleanup_fd int fd = open_file_in_root(root_fd, path);
 	struct stat st;
 	ssize_t n;
 	int r;
@@ -29,8 +51,6 @@ static int read_in_root(int root_fd, const char *path, struct buf *b, struct err
 		return err_errno(err, -fd, "%s of the image", path);
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, errno, "%s of the image", path);
-	if (!S_ISREG(st.st_mode))
-		return 0;
 	r = (uint64_t)st.st_size > b->max ? -E2BIG : buf_reserve(b, (size_t)st.st_size);
 	if (r < 0)
 		return err_errno(err, -r, "%s of the image", path);
