@@ -214,14 +214,15 @@ void reaper_watch(struct shim *s, struct proc *p)
 {
 	const struct parked *parked = find_parked(s, p->pid);
 	struct procfs_stat st;
+	bool there = procfs_stat(p->pid, &st) == 0;
 	int r;
 
-	if (parked != NULL) {
+	/* Who is parked has been reaped: one that is there still has the number of another. */
+	if (parked != NULL && !(there && p->starttime != 0 && st.starttime == p->starttime)) {
 		shim_exited(s, p, parked->status, /* lost= */ false, parked->at_ns);
 		return;
 	}
-	if (procfs_stat(p->pid, &st) == 0 && st.ppid == getpid() &&
-	    (p->starttime == 0 || st.starttime == p->starttime))
+	if (there && st.ppid == getpid() && (p->starttime == 0 || st.starttime == p->starttime))
 		return; /* SIGCHLD will tell, or has told */
 	r = adopt(p->owner);
 	if (r < 0) {
