@@ -351,29 +351,27 @@ void blobs_readdir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info
 	free(out.buf);
 }
 
-static void unlink_job(struct job *j)
-{
-	struct digest *d = j->arg;
-	struct blob_info info;
-	int r = blob_delete(j->m->store, d);
-
-	if (r == -ENOENT && j->m->source != NULL &&
-	    j->m->source->ops->describe(j->m->source, d, &info) == 0)
-		r = -EPERM; /* it is not here: there is nothing to remove */
-	free(d);
-	fuse_reply_err(j->req, errno_for_kernel(r));
-}
-
+/*
+ * Not a job: the kernel holds the directory's lock until we answer, and jobs that have committed a
+ * blob wait for that lock in invalidate(). All of them at once would leave none to answer. One of
+ * the threads that read requests is held up at most, for the same lock lets one unlink through.
+ */
 void blobs_unlink(fuse_req_t req, const char *name)
 {
-	struct digest *d = malloc(sizeof(*d));
+	struct mount *m = mount_of(req);
+	struct blob_info info;
+	struct digest d;
+	int r;
 
-	if (d == NULL || digest_parse_hex(name, d) < 0) {
-		fuse_reply_err(req, d == NULL ? ENOMEM : ENOENT);
-		free(d);
+	if (digest_parse_hex(name, &d) < 0) {
+		fuse_reply_err(req, ENOENT);
 		return;
 	}
-	job_start(req, INO_SHA256, NULL, unlink_job, d);
+	r = blob_delete(m->store, &d);
+	if (r == -ENOENT && m->source != NULL &&
+	    m->source->ops->describe(m->source, &d, &info) == 0)
+		r = -EPERM; /* it is not here: there is nothing to remove */
+	fuse_reply_err(req, errno_for_kernel(r));
 }
 
 static void invalidate(struct mount *m, const struct digest *d)

@@ -3,7 +3,7 @@
  *
  * An operation is two functions: one that works and knows no request, one (op_*) that replies
  * exactly once and touches nothing after. What may block (fsync, /proc, a commit) runs as a
- * job on m->work, never on the threads that read requests.
+ * job on m->work, not on the threads that read requests; but see blobs_unlink().
  */
 #ifndef MOUNT_PRIVATE_H
 #define MOUNT_PRIVATE_H

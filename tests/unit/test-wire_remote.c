@@ -1,5 +1,7 @@
 /* Blobs that a source has and the store has not, over the wire. */
 #include <fcntl.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "lib/fuse_wire.h"
@@ -340,6 +342,69 @@ TEST(a_mount_can_end_while_answers_are_on_their_way)
 		CHECK_EQ(wire_release(&w, e.nodeid, o.fh), 0); /* or nobody would free it */
 		(void)shutdown(w.fd, SHUT_RDWR);
 	}
+}
+
+enum { N_JOBS = 16 }; /* as many as there are threads for jobs (session.c) */
+static atomic_uint n_stuck;
+static sem_t go_on;
+
+static void stuck(struct blob_source *s, const struct digest *d)
+{
+	(void)s;
+	(void)d;
+	atomic_fetch_add(&n_stuck, 1);
+	(void)sem_wait(&go_on);
+}
+
+/* 0: it could not be written. */
+static uint64_t write_and_send_flush(struct wire *w, int i)
+{
+	struct fuse_entry_out e = {0};
+	struct fuse_open_out o = {0};
+	struct fuse_flush_in in;
+	char name[16];
+	int n = snprintf(name, sizeof(name), "ref-%d", i);
+
+	if (wire_create(w, WIRE_INGEST, name, O_WRONLY | O_TRUNC | O_EXCL, &e, &o) < 0 ||
+	    wire_write(w, e.nodeid, o.fh, 0, name, (uint32_t)n) != n)
+		return 0;
+	in = (struct fuse_flush_in){.fh = o.fh};
+	return wire_send(w, FUSE_FLUSH, e.nodeid, &in, sizeof(in));
+}
+
+/* The kernel has the directory locked then, which is what the jobs may be waiting for. */
+TEST(a_blob_is_removed_while_every_job_waits)
+{
+	const uint64_t end = clock_mono_ms() + WIRE_TIMEOUT_MS;
+	struct blob_source_ops ops;
+	uint64_t flushes[N_JOBS];
+	struct digest d;
+	char hex[DIGEST_HEX_LEN + 1];
+	int unlinked;
+	TMP_STORE(t);
+	MEMORY_SOURCE(src);
+	WIRE(w);
+
+	CHECK_EQ(sem_init(&go_on, 0, 0), 0);
+	ops = *src.base.ops;
+	ops.committed = stuck;
+	src.base.ops = &ops;
+	CHECK_EQ(digest_of(TEXT, strlen(TEXT), &d), 0);
+	CHECK_EQ(commit(t.store, TEXT), 0);
+	digest_hex(&d, hex);
+	CHECK_EQ(wire_start(&w, t.store, &src.base), 0);
+	for (int i = 0; i < N_JOBS; i++)
+		flushes[i] = write_and_send_flush(&w, i);
+	while (atomic_load(&n_stuck) < N_JOBS && clock_mono_ms() < end)
+		(void)nanosleep(&pause_, NULL);
+	unlinked = wire_unlink(&w, WIRE_SHA256, hex);
+	for (int i = 0; i < 4 * N_JOBS; i++) /* it is told twice of each */
+		(void)sem_post(&go_on);
+	CHECK_EQ(atomic_load(&n_stuck) >= N_JOBS, true);
+	CHECK_EQ(unlinked, 0);
+	for (int i = 0; i < N_JOBS; i++)
+		CHECK_EQ(wire_nothing(&w, flushes[i]), 0);
+	CHECK_EQ(wire_stop(&w), 0);
 }
 
 TEST_MAIN()
