@@ -178,6 +178,12 @@ static int serve(struct daemon *d)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* One on top of the other would serve nobody, and stay when the first umount has taken this one. */
+static bool is_mounted(const char *mountpoint)
+{
+	return getxattr(mountpoint, MOUNT_STATUS_XATTR, NULL, 0) >= 0;
+}
+
 static int run(struct daemon *d)
 {
 	struct err err;
@@ -185,6 +191,11 @@ static int run(struct daemon *d)
 
 	if (mount_detach_dead(d->config.mountpoint))
 		log_warn("mount", "a dead mount was on \"%s\", taken away", d->config.mountpoint);
+	if (is_mounted(d->config.mountpoint)) {
+		r = err_set(&err, EBUSY, "mount point %s: a store is mounted there already",
+			    d->config.mountpoint);
+		return fail("", &err, r);
+	}
 	d->mountpoint = realpath(d->config.mountpoint, NULL);
 	if (d->mountpoint == NULL) {
 		(void)err_errno(&err, errno, "mount point %s", d->config.mountpoint);

@@ -59,6 +59,11 @@ some_blobs() {
 	mkdir "$T/home" && : >"$T/home/precious"
 	fails contentfs "$T/home" "$T/mnt"
 	[ "$(ls -A "$T/home")" = precious ]
+	mount_fs
+	fails contentfs "$T/other" "$MNT"
+	[ "$output" = "contentfs: mount point $MNT: a store is mounted there already" ]
+	[ ! -e "$T/other" ]
+	unmount_fs
 }
 
 @test "ls, stat, cat, dd, cp, tar, find and sha256sum read blobs" {
