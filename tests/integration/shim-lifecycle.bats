@@ -513,3 +513,17 @@ no_keeper() {
 		END { exit bad }'
 	all_deleted
 }
+
+@test "paths that shimctl is given are of its own directory, not of the shim's" {
+	ln -s "$REPO/tests/lib/fake-runc" runtime
+	ln -s "$BIN/contentfs-shim" shim
+	create 'exit 0' --runtime ./runtime
+	ctl delete "$pid"
+	jq -n --arg t "FAKE_OF=$T" '{root: {path: "rootfs"}, process: {
+		args: ["/bin/sh", "-c", "echo hi; exit 5"], env: ["PATH=/usr/bin:/bin", $t]}}' \
+		>b/config.json
+	run shimctl run --dir e --shim ./shim --runtime ./runtime b
+	[ "$status" -eq 5 ]
+	[ "$output" = hi ]
+	[ ! -e e ]
+}

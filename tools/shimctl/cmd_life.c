@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "shimctl/attach.h"
+#include "shimctl/paths.h"
 #include "shimctl/shimctl.h"
 
 /* What create and exec have in common. */
@@ -78,15 +79,19 @@ static int create_call(struct rpc_client *c, const struct create *o, const struc
 {
 	SHIM(CreateRequest) q = CONTAINERD__SHIM__V1__CREATE_REQUEST__INIT;
 	ProtobufCMessage *m = NULL;
-	char bundle[4096];
+	char bundle[4096], runtime[4096];
 	int r;
 
 	/* The shim has a working directory of its own. */
 	if (realpath(o->bundle != NULL ? o->bundle : ".", bundle) == NULL)
 		return err_errno(err, errno, "find the bundle");
+	r = path_of_program(o->runtime != NULL ? o->runtime : "runc", runtime, sizeof(runtime),
+			    err);
+	if (r < 0)
+		return r;
 	q.id = (char *)o->id;
 	q.bundle = bundle;
-	q.runtime = (char *)(o->runtime != NULL ? o->runtime : "runc");
+	q.runtime = runtime;
 	q.terminal = o->launch.tty;
 	q.stdin = (char *)f->in;
 	q.stdout = (char *)f->out;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "shimctl/attach.h"
+#include "shimctl/paths.h"
 #include "shimctl/run_image.h"
 #include "shimctl/run_shim.h"
 #include "shimctl/shimctl.h"
@@ -29,16 +30,19 @@ static int create(struct run *o, struct err *err)
 {
 	SHIM(CreateRequest) q = CONTAINERD__SHIM__V1__CREATE_REQUEST__INIT;
 	ProtobufCMessage *m = NULL;
-	char bundle[2300];
-	int r;
+	char bundle[2300], runtime[4096];
+	int r = path_of_program(o->runtime != NULL ? o->runtime : "runc", runtime, sizeof(runtime),
+				err);
 
+	if (r < 0)
+		return r;
 	(void)snprintf(bundle, sizeof(bundle), "%s/bundle", o->dir);
 	r = fifos_make(&o->fifos, NULL, NULL, NULL, o->tty, /* attach= */ true, err);
 	if (r < 0)
 		return r;
 	q.id = (char *)o->id;
 	q.bundle = bundle;
-	q.runtime = (char *)(o->runtime != NULL ? o->runtime : "runc");
+	q.runtime = runtime;
 	q.no_pivot = o->no_pivot;
 	q.terminal = o->tty;
 	q.stdin = o->fifos.in;

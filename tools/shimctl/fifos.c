@@ -9,27 +9,11 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "shimctl/paths.h"
 
 void fifos_init(struct fifos *f)
 {
 	*f = (struct fifos){.in_fd = -1, .out_fd = -1, .err_fd = -1};
-}
-
-/* The shim has a working directory of its own, so it is told absolute paths. */
-static int absolute(const char *path, char *out, size_t n, struct err *err)
-{
-	char cwd[2048];
-
-	if (path == NULL || path[0] == '\0') {
-		out[0] = '\0';
-		return 0;
-	}
-	if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
-		return err_errno(err, errno, "find the working directory");
-	if ((size_t)snprintf(out, n, "%s%s%s", path[0] == '/' ? "" : cwd, path[0] == '/' ? "" : "/",
-			     path) >= n)
-		return err_set(err, ENAMETOOLONG, "%s: the path is too long", path);
-	return 0;
 }
 
 /*
@@ -89,12 +73,12 @@ static int open_ends(struct fifos *f, struct err *err)
 static int set_paths(struct fifos *f, const char *in, const char *out, const char *err_path,
 		     struct err *err)
 {
-	int r = absolute(in, f->in, sizeof(f->in), err);
+	int r = path_absolute(in, f->in, sizeof(f->in), err);
 
 	if (r == 0)
-		r = absolute(out, f->out, sizeof(f->out), err);
+		r = path_absolute(out, f->out, sizeof(f->out), err);
 	if (r == 0)
-		r = absolute(err_path, f->err, sizeof(f->err), err);
+		r = path_absolute(err_path, f->err, sizeof(f->err), err);
 	return r;
 }
 

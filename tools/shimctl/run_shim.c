@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/dir.h"
 #include "base/fd.h"
+#include "shimctl/paths.h"
 
 enum {
 	START_MS = 20 * 1000,
@@ -65,7 +66,9 @@ int run_dir_make(const char *dir, const char *id, char *out, size_t n, struct er
 			return r;
 		(void)snprintf(out, n, "%s/%s", parent, id);
 	} else {
-		(void)snprintf(out, n, "%s", dir);
+		r = path_absolute(dir, out, n, err);
+		if (r < 0)
+			return r;
 	}
 	r = make_dir(out, err);
 	if (r < 0)
@@ -199,18 +202,18 @@ void run_find_program(const char *name, char *out, size_t n)
 		(void)snprintf(out, n, "%s", name);
 }
 
-static int spawn(const char *dir, const char *program, pid_t *ret)
+static int spawn(const char *dir, const char *program, pid_t *ret, struct err *err)
 {
 	char path[4200];
 	char *argv[] = {path, NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none;
-	int r;
+	int r = program != NULL ? path_of_program(program, path, sizeof(path), err) : 0;
 
-	if (program != NULL)
-		(void)snprintf(path, sizeof(path), "%s", program);
-	else
+	if (r < 0)
+		return r;
+	if (program == NULL)
 		run_find_program("contentfs-shim", path, sizeof(path));
 	(void)sigemptyset(&none);
 	(void)posix_spawnattr_init(&attr);
@@ -229,7 +232,7 @@ static int spawn(const char *dir, const char *program, pid_t *ret)
 		r = posix_spawnp(ret, path, &actions, &attr, argv, environ);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)posix_spawnattr_destroy(&attr);
-	return -r;
+	return r != 0 ? err_errno(err, r, "start the shim %s", path) : 0;
 }
 
 /* The last line of dir/shim.log, or NULL. */
@@ -264,10 +267,10 @@ int run_shim_start(const char *dir, const char *program, pid_t *ret_pid, struct 
 	uint64_t until_ms = clock_mono_ms() + START_MS;
 	char path[4200];
 	pid_t pid = -1;
-	int r = spawn(dir, program, &pid);
+	int r = spawn(dir, program, &pid, err);
 
 	if (r < 0)
-		return err_errno(err, -r, "start the shim");
+		return r;
 	(void)snprintf(path, sizeof(path), "%s/shim.sock", dir);
 	for (;;) {
 		r = rpc_client_connect(path, ret, err);
