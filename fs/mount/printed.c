@@ -18,7 +18,8 @@
  * libfuse ends its threads by pthread_cancel() where they read, which is also where they report a
  * failed read: one that ends within stdio or syslog(3) would keep their lock for ever.
  */
-static void to_log(enum fuse_log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void to_log(enum fuse_log_level level, const char *fmt,
+							 va_list ap)
 {
 	char text[1024];
 	size_t len;

@@ -90,7 +90,7 @@ endfunction()
 function(house_bats_test name)
 	cmake_parse_arguments(B "SERIAL" "TIMEOUT" "" ${ARGN})
 	if(NOT B_TIMEOUT)
-		set(B_TIMEOUT 300)
+		set(B_TIMEOUT 900) # ends what hangs; busy machines take their time
 	endif()
 	add_test(NAME integration/${name}
 		COMMAND bats --print-output-on-failure

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_text.h"
 #include "registry/fields.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,13 +37,9 @@ static void check(const struct content_range *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct content_range c;
-	char type[32], *s = malloc(size + 1);
+	char type[32], *s = fuzz_text(data, size);
 	uint64_t n = 0;
 
-	if (s == NULL)
-		abort();
-	memcpy(s, data, size);
-	s[size] = '\0';
 	if (content_range_parse(s, &c) == 0)
 		check(&c);
 	if (upload_range_parse(s, &n) == 0)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_text.h"
 #include "mount/ref_name.h"
 #include "store/ingest.h"
 
@@ -31,13 +32,9 @@ static void check_ref(const char *ref)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = malloc(size + 1), ref[INGEST_REF_MAX + 1], small[8];
+	char *text = fuzz_text(data, size), ref[INGEST_REF_MAX + 1], small[8];
 	int r;
 
-	if (text == NULL)
-		return 0;
-	memcpy(text, data, size);
-	text[size] = '\0';
 	check_ref(text);
 	r = ref_name_decode(text, ref, sizeof(ref));
 	assert(r == 0 || r == -EINVAL || r == -ENAMETOOLONG);

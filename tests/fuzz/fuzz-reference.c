@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_text.h"
 #include "oci/reference.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = strndup((const char *)data, size), full[REFERENCE_TEXT_MAX];
+	char *text = fuzz_text(data, size), full[REFERENCE_TEXT_MAX];
 	struct reference r, again;
 	struct err err;
 
-	if (text == NULL)
-		return 0;
 	if (reference_parse(text, &r, &err) == 0) {
 		reference_format(&r, full);
 		assert(reference_parse(full, &again, &err) == 0);

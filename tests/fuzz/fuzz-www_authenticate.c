@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_text.h"
 #include "registry/challenge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,12 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct challenge *c = calloc(1, sizeof(*c));
-	char *s = malloc(size + 1);
+	char *s = fuzz_text(data, size);
 
-	if (c == NULL || s == NULL)
+	if (c == NULL)
 		abort();
-	memcpy(s, data, size);
-	s[size] = '\0';
 	for (char *line = s, *next; line != NULL; line = next) {
 		enum challenge_scheme before = c->scheme;
 

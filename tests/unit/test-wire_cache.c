@@ -87,7 +87,7 @@ TEST(an_evicted_blob_is_remote_again_and_an_open_one_stays)
 	CHECK_EQ(later.attr.size, strlen(TEXT));
 	CHECK_EQ(wire_open(&w, later.nodeid, O_RDONLY, &again), 0);
 	CHECK_EQ(wire_read(&w, later.nodeid, again.fh, 4, buf, 5), 5);
-	CHECK(memcmp(buf, TEXT + 4, 5) == 0);
+	CHECK(memcmp(buf, &TEXT[4], 5) == 0);
 	CHECK_EQ(memory_source_count(&src, &src.n_ensures), 1);
 	CHECK_EQ(wire_release(&w, later.nodeid, again.fh), 0);
 }

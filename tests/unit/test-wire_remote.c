@@ -166,7 +166,7 @@ TEST(a_read_that_waits_holds_up_nobody_else)
 	memory_source_let_go(&src);
 	for (int i = 7; i >= 0; i--) {
 		CHECK_EQ(wire_take(&w, q[i], buf, 0, 4), 4);
-		CHECK(memcmp(buf, TEXT + i, 4) == 0);
+		CHECK(memcmp(buf, &TEXT[i], 4) == 0);
 	}
 	CHECK_EQ(wire_release(&w, e.nodeid, o.fh), 0);
 }
