@@ -263,9 +263,12 @@ int credentials_parse(const char *text, size_t len, const char *host, const char
 	json_t *root = json_loadb(text, len, 0, &where), *v;
 	int r;
 
+	if (root == NULL) /* where.text would quote what stands there: a secret, perhaps */
+		return err_set(err, EINVAL, "line %d, column %d: no JSON", where.line,
+			       where.column);
 	if (!json_is_object(root)) {
 		json_decref(root);
-		return err_set(err, EINVAL, "line %d: no JSON object: %s", where.line, where.text);
+		return err_set(err, EINVAL, "no JSON object");
 	}
 	find_helper(root, host, ret_helper, n);
 	v = find_entry(json_object_get(root, "auths"), host, repository);

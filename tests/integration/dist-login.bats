@@ -87,10 +87,13 @@ auth_of() {
 
 @test "a file that is no JSON is left alone" {
 	mkdir -p "$HOME/.docker"
-	echo '{"auths": {' >"$CONFIG"
+	local text='{"auths": {"c.example": {"auth": "dTpzM2NyZXQ=" "email": ""}}}'
+	echo "$text" >"$CONFIG"
 	fails login -u u --no-verify c.example <<<p
 	[ "${#lines[@]}" -eq 1 ]
-	[ "$(cat "$CONFIG")" = '{"auths": {' ]
+	[[ $output == *"$CONFIG: line 1"* ]]
+	[[ $output != *dTpzM2NyZXQ* ]]
+	[ "$(cat "$CONFIG")" = "$text" ]
 }
 
 @test "a credential helper keeps it instead" {

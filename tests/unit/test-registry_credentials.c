@@ -71,7 +71,7 @@ TEST(what_is_not_filed_or_garbled_is_told)
 		{"{\"auths\": {\"quay.io\": {\"auth\": \"====\"}}}", -EINVAL, "garbled"},
 		{"{\"auths\": {\"quay.io\": {\"username\": \"a\\nb\"}}}", -EINVAL, "garbled"},
 		{"[]", -EINVAL, "no JSON object"},
-		{"", -EINVAL, "no JSON object"},
+		{"", -EINVAL, "no JSON"},
 		{"{\n\n\"auths\":", -EINVAL, "line 3"},
 	};
 
@@ -85,6 +85,31 @@ TEST(what_is_not_filed_or_garbled_is_told)
 		    strstr(err.msg, table[i].words) == NULL)
 			TEST_FAIL("%s: %s", table[i].text, err.msg);
 		CHECK(c.user == NULL && c.password == NULL && c.identity_token == NULL);
+	}
+}
+
+/* What jansson says of an error quotes the text around it. */
+TEST(a_secret_in_a_file_that_is_no_json_is_not_told)
+{
+	static const char *const table[] = {
+		"{\"auths\": {\"quay.io\": {\"auth\": \"bWU6c2VjcmV0\" \"email\": \"\"}}}",
+		"{\"auths\": {\"quay.io\": {\"auth\" \"bWU6c2VjcmV0\"}}}",
+		"{\"auths\": {\"quay.io\": {\"auth\": bWU6c2VjcmV0}}}",
+		"{\"auths\": {\"quay.io\": {\"auth\": \"bWU6c2VjcmV0\"}}} x",
+		"{\"auths\": {\"quay.io\": {\"auth\": \"bWU6c2VjcmV0",
+		"\"bWU6c2VjcmV0\"",
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct credential c = {0};
+		struct err err = {0};
+		char helper[32];
+
+		CHECK_EQ(credentials_parse(table[i], strlen(table[i]), "quay.io", "a", &c, helper,
+					   sizeof(helper), &err),
+			 -EINVAL);
+		if (strstr(err.msg, "2VjcmV0") != NULL || strstr(err.msg, "line 1") == NULL)
+			TEST_FAIL("%s: %s", table[i], err.msg);
 	}
 }
 

@@ -70,7 +70,8 @@ static int load(const char *path, json_t **ret, struct err *err)
 	if (o == NULL && (r == -ENOENT || b.len == 0))
 		return err_set(err, ENOMEM, "out of memory");
 	if (o == NULL)
-		return err_set(err, EBADMSG, "%s: line %d: %s", path, e.line, e.text);
+		return err_set(err, EBADMSG, "%s: line %d, column %d: no JSON", path, e.line,
+			       e.column); /* e.text quotes what stands there: a secret, perhaps */
 	if (!json_is_object(o))
 		return err_set(err, EBADMSG, "%s: not a JSON object", path);
 	*ret = steal_ptr(o);
