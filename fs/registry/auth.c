@@ -184,13 +184,16 @@ static struct grant *find_or_add(struct auth *a, const struct host *h, const cha
 static void tell(struct grant *g, int r, uint64_t retry_after_ms, const struct err *err)
 {
 	cleanup_free char *authorization = NULL;
+	struct err short_of;
 	struct list told;
 
 	settle(g);
 	if (r == 0) {
 		authorization = strdup(g->authorization);
-		if (authorization == NULL)
-			r = -ENOMEM;
+		if (authorization == NULL) {
+			r = err_set(&short_of, ENOMEM, "out of memory");
+			err = &short_of;
+		}
 	}
 	list_init(&told);
 	if (!list_empty(&g->waiters)) { /* g may be freed while they are told */
