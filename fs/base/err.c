@@ -68,6 +68,8 @@ int err_wrap(struct err *err, int r, const char *fmt, ...)
 		va_end(ap);
 		err->detail = inner.detail;
 		n = strlen(err->msg);
+		if (inner.code != 0) /* words stay when their code was translated */
+			inner.code = -r;
 		(void)snprintf(err->msg + n, sizeof(err->msg) - n, ": %s", err_text(&inner, r));
 	}
 	return r;

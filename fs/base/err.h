@@ -25,10 +25,16 @@ int err_set(struct err *err, int code, const char *fmt, ...) __attribute__((form
 int err_errno(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Put "<context>: " in front of what is there; returns r. err->code becomes -r. */
+/*
+ * Put "<context>: " in front of what is there, whatever its code was, or of the description of -r;
+ * returns r. err->code becomes -r. So err must have been set by what failed, or be zero.
+ */
 int err_wrap(struct err *err, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The message, or the description of -r where no message was set. Static or err's storage. */
+/*
+ * The message, or the description of -r where none was set or that one is of another failure (its
+ * code tells). Static or err's storage.
+ */
 const char *err_text(const struct err *err, int r);
 
 /* Description of a positive errno, thread-safe, never NULL. */

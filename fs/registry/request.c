@@ -389,7 +389,6 @@ static void end_late(struct request *rq)
 	struct err err = rq->err;
 
 	if (rq->last < 0) {
-		err.code = ETIMEDOUT;
 		(void)err_wrap(&err, -ETIMEDOUT, "deadline passed");
 		request_end(rq, -ETIMEDOUT, &err);
 		return;

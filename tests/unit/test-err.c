@@ -20,6 +20,19 @@ TEST(a_message_reads_outside_in_and_keeps_code_and_detail)
 	CHECK_EQ(err.detail, 0);
 }
 
+TEST(words_outlive_that_their_code_is_translated)
+{
+	struct err err = {.code = EBADMSG, .detail = 404, .msg = "digest mismatch"};
+
+	CHECK_EQ(err_wrap(&err, -EIO, "read"), -EIO);
+	CHECK_STR(err.msg, "read: digest mismatch");
+	CHECK_EQ(err.code, EIO);
+	CHECK_EQ(err.detail, 404);
+	err = (struct err){0}; /* none were set */
+	CHECK_EQ(err_wrap(&err, -EIO, "read"), -EIO);
+	CHECK_STR(err.msg, "read: Input/output error");
+}
+
 TEST(without_storage_the_code_passes)
 {
 	CHECK_EQ(err_set(NULL, EIO, "x"), -EIO);
