@@ -229,10 +229,10 @@ static int send_all(struct upload *u, bool whole, struct err *err)
 	while (!whole && u->offset < u->b->size) {
 		int r = send_chunk(u, err);
 
+		if (r == 0 && u->b->progress != NULL)
+			r = u->b->progress(u->b->arg, u->offset);
 		if (r != 0)
 			return r;
-		if (u->b->progress != NULL)
-			u->b->progress(u->b->arg, u->offset);
 	}
 	return complete(u, whole, err);
 }

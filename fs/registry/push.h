@@ -27,8 +27,11 @@ struct registry_blob {
 	uint64_t size;
 	int fd;		      /* size bytes from its beginning on, read by pread(2); borrowed */
 	uint64_t chunk_bytes; /* 0: 32 MiB; more where the registry wants more */
-	/* Bytes that the registry has, after each chunk; in this thread; may be NULL. */
-	void (*progress)(void *arg, uint64_t bytes);
+	/*
+	 * Bytes that the registry has, after each chunk; in this thread; may be NULL. What it
+	 * returns other than 0 ends the push.
+	 */
+	int (*progress)(void *arg, uint64_t bytes);
 	void *arg;
 };
 
@@ -37,6 +40,7 @@ struct registry_blob {
  *   -EACCES   not allowed          -EOPNOTSUPP  the registry does not take pushes
  *   -EBADMSG  the bytes contradict the digest (the registry says so)
  *   -EIO, -ETIMEDOUT, -EPROTO, -ENOENT, -E2BIG, -EINVAL (err has its words), -ENOMEM
+ *   negative  from b->progress(), without words
  */
 int registry_push_blob(struct registry *r, const struct registry_blob *b,
 		       enum registry_pushed *ret_how, struct err *err);

@@ -47,6 +47,11 @@ class Push(Case):
         self.pushed(self.push(), "there")
         self.assertEqual(self.methods(), ["HEAD", "GET"])
 
+    def test_who_pushes_may_stop(self):
+        a = self.push(stop_at=3 * CHUNK)
+        self.assertEqual((a["r"], a["n"]), (-errno.ECANCELED, 3 * CHUNK))
+        self.assertEqual(self.methods(), ["HEAD", "POST"] + 3 * ["PATCH"])
+
     def test_in_one(self):
         a = self.push(chunk=0)
         self.assertEqual(self.methods(), ["HEAD", "POST", "PATCH", "PUT"])

@@ -252,12 +252,19 @@ static void job_done(struct job *j)
 		(void)close(j->out_fd);
 }
 
-static void note_bytes(void *arg, uint64_t bytes)
+struct noted {
+	uint64_t bytes, stop_at; /* 0: never */
+};
+
+static int note_bytes(void *arg, uint64_t bytes)
 {
-	*(uint64_t *)arg = bytes;
+	struct noted *n = arg;
+
+	n->bytes = bytes;
+	return n->stop_at > 0 && bytes >= n->stop_at ? -ECANCELED : 0;
 }
 
-static int push_blob(struct registry *r, json_t *ask, int fd, uint64_t size, uint64_t *ret_n,
+static int push_blob(struct registry *r, json_t *ask, int fd, uint64_t size, struct noted *n,
 		     enum registry_pushed *ret_how, struct err *err)
 {
 	struct registry_blob b = {
@@ -268,7 +275,7 @@ static int push_blob(struct registry *r, json_t *ask, int fd, uint64_t size, uin
 		.fd = fd,
 		.chunk_bytes = number_of(ask, "chunk"),
 		.progress = note_bytes,
-		.arg = ret_n,
+		.arg = n,
 	};
 
 	return digest_parse(text_of(ask, "object"), &b.digest, err) < 0
@@ -294,7 +301,8 @@ static void push(struct registry *r, json_t *ask, bool is_manifest)
 	static const char *const names[] = {"pushed", "mounted", "there"};
 	enum registry_pushed how = REGISTRY_PUSHED;
 	int fd = open(text_of(ask, "file"), O_RDONLY | O_CLOEXEC), k;
-	uint64_t start_ms = clock_mono_ms(), size = (uint64_t)lseek(fd, 0, SEEK_END), n = 0;
+	uint64_t start_ms = clock_mono_ms(), size = (uint64_t)lseek(fd, 0, SEEK_END);
+	struct noted n = {.stop_at = number_of(ask, "stop_at")};
 	struct err err = {0};
 	json_t *o;
 
@@ -303,7 +311,7 @@ static void push(struct registry *r, json_t *ask, bool is_manifest)
 	(void)close(fd);
 	o = json_pack("{s:i,s:s,s:i,s:s,s:I,s:I,s:o}", "r", k, "error",
 		      k < 0 ? err_text(&err, k) : "", "detail", err.detail, "how", names[how], "n",
-		      (json_int_t)n, "ms", (json_int_t)(clock_mono_ms() - start_ms), "stats",
+		      (json_int_t)n.bytes, "ms", (json_int_t)(clock_mono_ms() - start_ms), "stats",
 		      stats_of(r));
 	(void)json_dumpf(o, stdout, JSON_COMPACT);
 	(void)fputc('\n', stdout);

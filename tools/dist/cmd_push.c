@@ -66,9 +66,9 @@ static void find_other(const struct push *p, const struct digest *d, char out[25
 			(void)snprintf(out, 256, "%s", label.source[i] + n + 1);
 }
 
-static void on_progress(void *arg, uint64_t bytes)
+static int on_progress(void *arg, uint64_t bytes)
 {
-	(void)transfer_progress(arg, bytes);
+	return transfer_progress(arg, bytes);
 }
 
 /* transfers.move */
