@@ -588,7 +588,7 @@ static int verdict(const struct exchange *x, CURLcode code, struct err *err)
 	if (x->stopped == -EPROTO && x->reply.encoded)
 		return err_set(err, EPROTO, "%s: encoded, which was not asked for", what);
 	if (x->stopped < 0)
-		return err_set(err, -x->stopped, "%s", what);
+		return err_errno(err, -x->stopped, "%s", what);
 	return err_set(err, -errno_of(code), "%s: %s", what,
 		       x->curl_error[0] != '\0' ? x->curl_error : curl_easy_strerror(code));
 }

@@ -233,6 +233,11 @@ class Bearer(Case):
                 else:
                     self.good(a)
 
+    def test_a_reply_that_is_too_long_to_hold_a_token(self):
+        self.auth_file(auths=self.filed(self.registry))
+        self.rules({"host": "tokens", "do": "replace", "text": 600000 * "x"})
+        self.bad(self.ask(), errno.EPROTO, "/token/main: Protocol error")
+
     def test_a_token_that_no_header_can_hold(self):
         self.auth_file(auths=self.filed(self.registry))
         self.rules({"host": "tokens", "do": "replace", "text": '{"token": "a\\r\\nX-Evil: 1"}'})
