@@ -445,6 +445,7 @@ static void ask_server(struct grant *g, bool post)
 	g->x.host = g->host;
 	g->x.authorization = post ? NULL : g->basic;
 	g->x.accept = "application/json";
+	g->x.no_plain = true; /* what comes is a secret, too */
 	if (post) {
 		g->x.content_type = "application/x-www-form-urlencoded";
 		g->x.body = g->form;

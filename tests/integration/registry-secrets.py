@@ -445,6 +445,16 @@ class Tls(Case):
         self.bad(self.ask(), errno.EACCES, "over plain HTTP")
         self.assertEqual(self.requests("plain"), [])
 
+    def test_no_token_by_plain_http(self):
+        realm = "https://%s/token/cdn" % self.hosts["cdn"]
+        self.control("PUT", "host/main", {"auth": {"kind": "bearer", "challenge":
+                                                   'Bearer realm="%s"' % realm}})
+        self.toml('ca = "%s"\n' % self.path("ca.pem"))
+        self.start_client()
+        self.rules({"host": "cdn", "do": "redirect", "to": "plain"})
+        self.bad(self.ask(), errno.EPROTO, "redirected to plain HTTP")
+        self.assertEqual(self.requests("plain"), [])
+
 
 class Proxies(Case):
     conf = {"hosts": {"main": {"proxy": True}, "other": {}}}
