@@ -187,6 +187,8 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 			x->stopped = EXCHANGE_ENOUGH;
 	} else if (x->data != NULL) {
 		x->stopped = x->data(x, p, len);
+	} else if (x->bytes > MAX_TEXT_BYTES) {
+		x->stopped = EXCHANGE_ENOUGH; /* nobody wants it, and it may have no end */
 	}
 	if (x->stopped == -EAGAIN) {
 		x->stopped = 0;

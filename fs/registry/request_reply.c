@@ -197,7 +197,7 @@ int request_on_data(struct exchange *x, const void *p, size_t n)
 	int r;
 
 	if (!is_good(x) || rq->q->op == REGISTRY_PING)
-		return 0;
+		return EXCHANGE_ENOUGH;
 	if (!is_whole_manifest(rq))
 		return take_bytes(rq, p, n);
 	r = buf_add(&rq->whole, p, n);

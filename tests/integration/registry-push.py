@@ -52,6 +52,13 @@ class Push(Case):
         self.assertEqual((a["r"], a["n"]), (-errno.ECANCELED, 3 * CHUNK))
         self.assertEqual(self.methods(), ["HEAD", "POST"] + 3 * ["PATCH"])
 
+    def test_a_reply_without_end(self):
+        self.rules({"method": "POST", "do": "pad", "bytes": 1 << 20},
+                   {"method": "POST", "do": "rate", "bytes_per_s": 100000})
+        a = self.push()
+        self.assertLess(a["ms"], 5000)
+        self.pushed(a)
+
     def test_in_one(self):
         a = self.push(chunk=0)
         self.assertEqual(self.methods(), ["HEAD", "POST", "PATCH", "PUT"])
