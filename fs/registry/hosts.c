@@ -215,21 +215,7 @@ static int load_cert_files(struct host *h, const char *path)
 	return r;
 }
 
-int hosts_default(const char *registry, struct host_list **ret, struct err *err)
-{
-	cleanup(host_list_unrefp) struct host_list *l = NULL;
-	int r = host_list_new(registry, 1, &l, err);
-
-	if (r < 0)
-		return r;
-	l->n_hosts = 1;
-	l->hosts[0].caps = HOST_PULL | HOST_RESOLVE | HOST_PUSH;
-	r = hosts_set_default(&l->hosts[0], registry, err);
-	if (r == 0)
-		*ret = steal_ptr(l);
-	return r;
-}
-
+/* The registry itself; dir: where its certificates lie, or NULL. */
 static int load_certs(const char *dir, const char *registry, struct host_list **ret,
 		      struct err *err)
 {
@@ -240,13 +226,18 @@ static int load_certs(const char *dir, const char *registry, struct host_list **
 		return r;
 	l->n_hosts = 1;
 	l->hosts[0].caps = HOST_PULL | HOST_RESOLVE | HOST_PUSH;
-	r = load_cert_files(&l->hosts[0], dir);
+	r = dir != NULL ? load_cert_files(&l->hosts[0], dir) : 0;
 	if (r < 0)
 		return err_errno(err, -r, "%.200s", dir);
 	r = hosts_set_default(&l->hosts[0], registry, err);
 	if (r == 0)
 		*ret = steal_ptr(l);
 	return r;
+}
+
+int hosts_default(const char *registry, struct host_list **ret, struct err *err)
+{
+	return load_certs(NULL, registry, ret, err);
 }
 
 static int load_dir(const char *dir, const char *registry, struct host_list **ret, struct err *err)

@@ -16,13 +16,14 @@ import time
 import unittest
 import urllib.parse
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LIB = os.path.join(ROOT, "tests/lib")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+from registry_fixture import FakeCase  # noqa: E402
+
 SIZE = 3000000
 DEADLINE = 30
 
 
-class Fake(unittest.TestCase):
+class Fake(FakeCase):
     conf = {"hosts": {"main": {}, "other": {}}}
 
     def setUp(self):
@@ -30,40 +31,18 @@ class Fake(unittest.TestCase):
         self.start(self.conf)
 
     def start(self, conf):
-        path = os.path.join(self.dir, "conf.json")
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(conf, f)
-        r, w = os.pipe()
-        self.process = subprocess.Popen(
-            [os.path.join(LIB, "fake_registry.py"), os.path.join(self.dir, "state"), path],
-            pass_fds=[w], env={**os.environ, "READY_FD": str(w)})
-        os.close(w)
-        with os.fdopen(r) as f:
-            ready = json.loads(f.readline())
-        self.control_address, self.hosts = ready["control"], ready["hosts"]
+        self.start_fake(conf)
         self.image = self.control("POST", "image/main", {
             "tag": "latest", "layers": [{"seed": 1, "size": SIZE}]})
         self.layer = "/v2/r/blobs/" + self.image["layers"][0]["digest"]
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(DEADLINE)
+        self.fake.terminate()
+        self.fake.wait(DEADLINE)
 
     def tearDown(self):
         self.stop()
         shutil.rmtree(self.dir)
-
-    def control(self, method, path, document=None):
-        c = http.client.HTTPConnection(self.control_address, timeout=DEADLINE)
-        c.request(method, "/" + path, json.dumps(document) if document is not None else None)
-        r = c.getresponse()
-        data = json.loads(r.read())
-        c.close()
-        self.assertEqual(r.status, 200, data)
-        return data
-
-    def rules(self, *rules):
-        self.control("PUT", "rules", list(rules))
 
     def get(self, path, headers=None, method="GET", body=None, host="main", conn=None):
         """(status, headers, body)"""

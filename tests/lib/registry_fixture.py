@@ -66,7 +66,36 @@ class Client:
             self.process.stdout.close()
 
 
-class RegistryCase(unittest.TestCase):
+class FakeCase(unittest.TestCase):
+    """One fake registry at work in self.dir."""
+
+    def start_fake(self, conf):
+        path = os.path.join(self.dir, "conf.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(conf, f)
+        r, w = os.pipe()
+        self.fake = subprocess.Popen(
+            [os.path.join(LIB, "fake_registry.py"), os.path.join(self.dir, "state"), path],
+            pass_fds=[w], env={**os.environ, "READY_FD": str(w)})
+        os.close(w)
+        with os.fdopen(r) as f:
+            ready = json.loads(f.readline())
+        self.control_address, self.hosts = ready["control"], ready["hosts"]
+
+    def control(self, method, path, document=None):
+        c = http.client.HTTPConnection(self.control_address, timeout=DEADLINE)
+        c.request(method, "/" + path, json.dumps(document) if document is not None else None)
+        r = c.getresponse()
+        data = json.loads(r.read())
+        c.close()
+        self.assertEqual(r.status, 200, data)
+        return data
+
+    def rules(self, *rules):
+        self.control("PUT", "rules", list(rules))
+
+
+class RegistryCase(FakeCase):
     conf = {"hosts": {"main": {}, "other": {}}}
     options = {"stall_ms": 400, "connect_ms": 2000}
 
@@ -96,17 +125,6 @@ class RegistryCase(unittest.TestCase):
         with open(self.path(name), "w", encoding="utf-8") as f:
             f.write(text)
         return self.path(name)
-
-    def start_fake(self, conf):
-        path = self.write("conf.json", json.dumps(conf))
-        r, w = os.pipe()
-        self.fake = subprocess.Popen(
-            [os.path.join(LIB, "fake_registry.py"), self.path("state"), path],
-            pass_fds=[w], env={**os.environ, "READY_FD": str(w)})
-        os.close(w)
-        with os.fdopen(r) as f:
-            ready = json.loads(f.readline())
-        self.control_address, self.hosts = ready["control"], ready["hosts"]
 
     def stop(self):
         statuses = [c.stop() for c in self.clients]
@@ -150,18 +168,6 @@ class RegistryCase(unittest.TestCase):
         for w in words:
             self.assertIn(w, answer["error"])
         return answer
-
-    def control(self, method, path, document=None):
-        c = http.client.HTTPConnection(self.control_address, timeout=DEADLINE)
-        c.request(method, "/" + path, json.dumps(document) if document is not None else None)
-        r = c.getresponse()
-        data = json.loads(r.read())
-        c.close()
-        self.assertEqual(r.status, 200, data)
-        return data
-
-    def rules(self, *rules):
-        self.control("PUT", "rules", list(rules))
 
     def applied(self):
         return [r["applied"] for r in self.control("GET", "rules")]
