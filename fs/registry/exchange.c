@@ -42,6 +42,29 @@ void exchange_describe(const struct exchange *x, char *out, size_t n)
 	(void)snprintf(out, n, "%s %s", method_names[x->method], url);
 }
 
+/* RFC 9110 section 15, as far as people meet them. */
+static const char *meaning(int status)
+{
+	switch (status) {
+	case 401:
+		return "not logged in, or not as who may";
+	case 403:
+		return "not allowed";
+	case 404:
+		return "not found";
+	case 429:
+		return "too many requests";
+	case 500:
+		return "the server failed";
+	case 502:
+	case 503:
+	case 504:
+		return "the server is not available";
+	default:
+		return "";
+	}
+}
+
 void exchange_reason(const struct exchange *x, char *out, size_t n)
 {
 	json_t *o = x->text.len > 0 ? json_loadb(x->text.data, x->text.len, 0, NULL) : NULL;
@@ -52,7 +75,10 @@ void exchange_reason(const struct exchange *x, char *out, size_t n)
 	if (code != NULL && message != NULL)
 		(void)snprintf(out, n, "%s: %s", code, message);
 	else
-		(void)snprintf(out, n, "%s", code != NULL ? code : message != NULL ? message : "");
+		(void)snprintf(out, n, "%s",
+			       code != NULL	 ? code
+			       : message != NULL ? message
+						 : meaning(x->reply.status));
 	json_decref(o);
 }
 

@@ -132,7 +132,10 @@ void exchange_finished(struct exchange *x, CURLcode code);
 /* "GET https://host/path" for messages. */
 void exchange_describe(const struct exchange *x, char *out, size_t n);
 
-/* What a registry's error reply says (OCI distribution spec, "Error codes"), or "". */
+/*
+ * What a registry's error reply says (OCI distribution spec, "Error codes"), else what its status
+ * means where many meet it, else "".
+ */
 void exchange_reason(const struct exchange *x, char *out, size_t n);
 
 #endif

@@ -24,16 +24,16 @@ def blobs(rule):
 # What a host may do to a blob: (rule, errno when it never stops, words of the reason). None: the
 # client gets the right bytes all the same.
 FAULTS = [
-    ({"do": "status", "code": 500}, errno.EIO, ["status 500"]),
+    ({"do": "status", "code": 500}, errno.EIO, ["status 500: the server failed"]),
     ({"do": "status", "code": 502}, errno.EIO, ["status 502"]),
     ({"do": "status", "code": 429, "headers": {"Retry-After": "0"}}, errno.EIO, ["status 429"]),
     ({"do": "status", "code": 503, "headers": {"Retry-After": "3600"}}, errno.ETIMEDOUT,
      ["status 503"]),
     ({"do": "status", "code": 403, "text": '{"errors":[{"code":"DENIED","message":"no"}]}'},
      errno.EACCES, ["status 403", "DENIED: no"]),
-    ({"do": "status", "code": 404}, errno.ENOENT, ["status 404"]),
+    ({"do": "status", "code": 404}, errno.ENOENT, ["status 404: not found"]),
     ({"do": "status", "code": 401}, errno.EACCES, ["status 401"]),
-    ({"do": "status", "code": 418}, errno.EPROTO, ["status 418"]),
+    ({"do": "status", "code": 418}, errno.EPROTO, ["/blobs/", "status 418"]),
     ({"do": "status", "code": 204}, errno.EPROTO, ["status 204"]),
     ({"do": "status", "code": 302}, errno.EPROTO, ["status 302"]),
     ({"do": "status", "code": 416}, errno.EPROTO, ["status 416"]),
