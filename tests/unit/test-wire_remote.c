@@ -356,20 +356,24 @@ static void stuck(struct blob_source *s, const struct digest *d)
 	(void)sem_wait(&go_on);
 }
 
-/* 0: it could not be written. */
-static uint64_t write_and_send_flush(struct wire *w, int i)
+struct written {
+	struct fuse_entry_out e;
+	struct fuse_open_out o;
+	uint64_t flush; /* the request's number; 0: it could not be written */
+};
+
+static void write_and_send_flush(struct wire *w, int i, struct written *f)
 {
-	struct fuse_entry_out e = {0};
-	struct fuse_open_out o = {0};
 	struct fuse_flush_in in;
 	char name[16];
 	int n = snprintf(name, sizeof(name), "ref-%d", i);
 
-	if (wire_create(w, WIRE_INGEST, name, O_WRONLY | O_TRUNC | O_EXCL, &e, &o) < 0 ||
-	    wire_write(w, e.nodeid, o.fh, 0, name, (uint32_t)n) != n)
-		return 0;
-	in = (struct fuse_flush_in){.fh = o.fh};
-	return wire_send(w, FUSE_FLUSH, e.nodeid, &in, sizeof(in));
+	*f = (struct written){0};
+	if (wire_create(w, WIRE_INGEST, name, O_WRONLY | O_TRUNC | O_EXCL, &f->e, &f->o) < 0 ||
+	    wire_write(w, f->e.nodeid, f->o.fh, 0, name, (uint32_t)n) != n)
+		return;
+	in = (struct fuse_flush_in){.fh = f->o.fh};
+	f->flush = wire_send(w, FUSE_FLUSH, f->e.nodeid, &in, sizeof(in));
 }
 
 /* The kernel has the directory locked then, which is what the jobs may be waiting for. */
@@ -377,7 +381,7 @@ TEST(a_blob_is_removed_while_every_job_waits)
 {
 	const uint64_t end = clock_mono_ms() + WIRE_TIMEOUT_MS;
 	struct blob_source_ops ops;
-	uint64_t flushes[N_JOBS];
+	struct written files[N_JOBS];
 	struct digest d;
 	char hex[DIGEST_HEX_LEN + 1];
 	int unlinked;
@@ -394,7 +398,7 @@ TEST(a_blob_is_removed_while_every_job_waits)
 	digest_hex(&d, hex);
 	CHECK_EQ(wire_start(&w, t.store, &src.base), 0);
 	for (int i = 0; i < N_JOBS; i++)
-		flushes[i] = write_and_send_flush(&w, i);
+		write_and_send_flush(&w, i, &files[i]);
 	while (atomic_load(&n_stuck) < N_JOBS && clock_mono_ms() < end)
 		(void)nanosleep(&pause_, NULL);
 	unlinked = wire_unlink(&w, WIRE_SHA256, hex);
@@ -402,8 +406,10 @@ TEST(a_blob_is_removed_while_every_job_waits)
 		(void)sem_post(&go_on);
 	CHECK_EQ(atomic_load(&n_stuck) >= N_JOBS, true);
 	CHECK_EQ(unlinked, 0);
-	for (int i = 0; i < N_JOBS; i++)
-		CHECK_EQ(wire_nothing(&w, flushes[i]), 0);
+	for (int i = 0; i < N_JOBS; i++) {
+		CHECK_EQ(wire_nothing(&w, files[i].flush), 0);
+		CHECK_EQ(wire_release(&w, files[i].e.nodeid, files[i].o.fh), 0);
+	}
 	CHECK_EQ(wire_stop(&w), 0);
 }
 
