@@ -218,11 +218,30 @@ static int start_thread(struct registry *r)
 	sigset_t all, old;
 	int e;
 
+	(void)pthread_once(&curl_once, init_curl);
+	if (r->multi == NULL)
+		r->multi = curl_multi_init();
+	if (r->multi == NULL)
+		return -ENOMEM;
+	(void)curl_multi_setopt(r->multi, CURLMOPT_MAX_HOST_CONNECTIONS, r->max_connections);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	e = pthread_create(&r->thread, NULL, network, r);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -e;
+}
+
+int client_begin(struct registry *r)
+{
+	int k = 0;
+
+	(void)pthread_mutex_lock(&r->start_lock);
+	if (!r->started) {
+		k = start_thread(r);
+		r->started = k == 0;
+	}
+	(void)pthread_mutex_unlock(&r->start_lock);
+	return k;
 }
 
 /* What is left when no thread runs (any more). */
@@ -234,6 +253,7 @@ static void dispose(struct registry *r)
 		(void)curl_multi_cleanup(r->multi);
 	(void)hosts_free(r->hosts);
 	(void)credentials_free(r->credentials);
+	(void)pthread_mutex_destroy(&r->start_lock);
 	(void)pthread_mutex_destroy(&r->lock);
 	free(r->named_credentials);
 	free(r->http_proxy);
@@ -265,12 +285,10 @@ static int configure(struct registry *r, const struct registry_config *c, struct
 		if (r->named_credentials == NULL)
 			return err_set(err, ENOMEM, "out of memory");
 	}
-	r->multi = curl_multi_init();
-	if (r->multi == NULL || hosts_new(dirs, &r->hosts) < 0 || auth_new(r, &r->auth) < 0 ||
+	r->max_connections = (long)or_default(c->max_connections, DEFAULT_CONNECTIONS);
+	if (hosts_new(dirs, &r->hosts) < 0 || auth_new(r, &r->auth) < 0 ||
 	    workqueue_new(MAX_WORKERS, &r->workers) < 0)
 		return err_set(err, ENOMEM, "out of memory");
-	(void)curl_multi_setopt(r->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-				(long)or_default(c->max_connections, DEFAULT_CONNECTIONS));
 	return 0;
 }
 
@@ -281,8 +299,8 @@ int registry_new(const struct registry_config *c, struct registry **ret, struct 
 
 	if (r == NULL)
 		return err_set(err, ENOMEM, "out of memory");
-	(void)pthread_once(&curl_once, init_curl);
 	(void)pthread_mutex_init(&r->lock, NULL);
+	(void)pthread_mutex_init(&r->start_lock, NULL);
 	list_init(&r->incoming);
 	list_init(&r->touched);
 	list_init(&r->posts);
@@ -290,11 +308,6 @@ int registry_new(const struct registry_config *c, struct registry **ret, struct 
 	list_init(&r->timers);
 	r->next_due_ms = UINT64_MAX;
 	k = configure(r, c, err);
-	if (k == 0) {
-		k = start_thread(r);
-		if (k < 0)
-			(void)err_errno(err, -k, "start the network thread");
-	}
 	if (k < 0) {
 		dispose(r);
 		return k;
@@ -311,23 +324,27 @@ struct registry *registry_free(struct registry *r)
 	(void)pthread_mutex_lock(&r->lock);
 	r->stop = true;
 	(void)pthread_mutex_unlock(&r->lock);
-	wake(r);
-	(void)pthread_join(r->thread, NULL);
+	if (r->started) {
+		wake(r);
+		(void)pthread_join(r->thread, NULL);
+	}
 	dispose(r);
 	return NULL;
 }
 
 void registry_start(struct registry *r, struct registry_request *q)
 {
-	struct request *rq = request_new(r, q);
+	int k = client_begin(r);
+	struct request *rq = k == 0 ? request_new(r, q) : NULL;
 
 	STAT_ADD(r, requests, 1);
 	if (rq == NULL) {
 		struct err err = {0};
 
 		q->impl = NULL;
-		(void)err_set(&err, ENOMEM, "out of memory");
-		q->done(q, -ENOMEM, NULL, &err);
+		k = k < 0 ? k : -ENOMEM;
+		(void)err_errno(&err, -k, "start a request");
+		q->done(q, k, NULL, &err);
 		return;
 	}
 	STAT_ADD(r, active, 1);

@@ -48,7 +48,10 @@ struct registry_config { /* zero, NULL: the default in brackets; strings are cop
 	bool debug;		      /* headers (less secrets) to the debug log */
 };
 
-/* Returns 0, -EINVAL (auth_file, hosts_dir: said in err), -ENOMEM or from starting a thread. */
+/*
+ * Returns 0, -EINVAL (auth_file, hosts_dir: said in err) or -ENOMEM. The network thread begins with
+ * the first request.
+ */
 int registry_new(const struct registry_config *c, struct registry **ret, struct err *err);
 
 /* Requests under way end with -ECANCELED, then the thread. NULL is accepted; returns NULL. */

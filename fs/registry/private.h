@@ -43,8 +43,12 @@ struct registry {
 	char *http_proxy;	 /* $HTTP_PROXY where libcurl would not look at it, or NULL */
 	struct credentials *credentials;
 	struct workqueue *workers; /* for what may take long: helpers, name look-ups of ours */
-	CURLM *multi;
+	long max_connections;
+
+	pthread_mutex_t start_lock; /* taken before lock */
+	CURLM *multi;		    /* these three: from the first request on, by start_lock */
 	pthread_t thread;
+	bool started;
 
 	/* the network thread's own */
 	struct hosts *hosts;
@@ -62,6 +66,13 @@ struct registry {
 
 	struct registry_stats stats; /* by __atomic */
 };
+
+/*
+ * Any thread, before the first client_post(): have the network thread run. It begins with the first
+ * who asks: a mount whose blobs are all here does without it and without libcurl's memory.
+ * Returns 0, -ENOMEM or from pthread_create(3).
+ */
+int client_begin(struct registry *r);
 
 /* Any thread: run p->run(p) soon, on the network thread. */
 void client_post(struct registry *r, struct post *p);

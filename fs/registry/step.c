@@ -279,6 +279,10 @@ static void begin(struct post *p)
 
 int step_run(struct registry *r, struct step *s, struct err *err)
 {
+	int k = client_begin(r);
+
+	if (k < 0)
+		return err_errno(err, -k, "start the network thread");
 	s->r = r;
 	s->ended = false;
 	s->n_refused = s->n_fails = 0;
