@@ -357,7 +357,7 @@ app_image() {
 	run shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" "$MANIFEST" 'echo by us' 3>&-
 	[ "$status" -eq 0 ]
 	[ "$output" = "by us" ]
-	fails shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" nothing 3>&-
-	[[ $output == *'no image "docker.io/library/nothing:latest" in the store'* ]]
+	fails shimctl run --root "$ROOT" --id "$ID" --dir "$T/d" localhost:1/nothing 3>&-
+	[[ $output == *'dist: localhost:1/nothing: '*'http://localhost:1/v2/nothing/manifests/latest'* ]]
 	[ ! -e "$T/d" ]
 }
