@@ -23,6 +23,8 @@ class Peer(unittest.TestCase):
         self.server = subprocess.Popen([os.path.join(TESTBIN, "rpc-peer"), self.path])
         wait_until(lambda: os.path.exists(self.path))
         self.channel = open_channel(self.path)
+        # The name is there from bind() on, and nobody listens before listen().
+        grpc.channel_ready_future(self.channel).result(timeout=DEADLINE)
         self.shim = Shim(self.channel)
 
     def tearDown(self):
