@@ -67,6 +67,7 @@ static bool is_kept(void *arg, const struct label *l)
 }
 
 CLEANUP_DEFINE(struct evict *, evict_free);
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): e is declared here */
 #define EVICT(e) cleanup(evict_freep) struct evict *e = NULL
 
 static int make_evict(struct tmp_store *t, struct trace *x, struct evict **ret)

@@ -234,8 +234,8 @@ static void *learn_many(void *arg)
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "host/%d", w->no);
-	for (int i = 0; i < 50 && w->result == 0; i++)
-		w->result = label_learn(w->store, &d, name, NULL, (uint64_t)(i + 1), NULL);
+	for (uint64_t size = 1; size <= 50 && w->result == 0; size++)
+		w->result = label_learn(w->store, &d, name, NULL, size, NULL);
 	return NULL;
 }
 

@@ -21,7 +21,8 @@ static json_t *make(const char *image, struct runtime_options *o, int *ret_r)
 	cleanup(image_config_freep) struct image_config *c = NULL;
 	cleanup_free char *text = NULL;
 
-	if (image_config_parse(image, strlen(image), &c, NULL) < 0)
+	*ret_r = image_config_parse(image, strlen(image), &c, NULL);
+	if (*ret_r < 0)
 		return NULL;
 	o->user = &user;
 	*ret_r = runtime_spec_make(c, o, &text, NULL);

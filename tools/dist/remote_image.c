@@ -202,7 +202,8 @@ static int collect(struct remote_image *ri, const struct platform *want, struct 
 			r = have_config(ri, &ri->objects.v[i].d, err);
 	if (r < 0)
 		return r;
-	ri->fetches = calloc(ri->objects.n, sizeof(*ri->fetches));
+	/* The manifest itself is one of them at least. */
+	ri->fetches = calloc(ri->objects.n > 0 ? ri->objects.n : 1, sizeof(*ri->fetches));
 	return ri->fetches == NULL ? err_set(err, ENOMEM, "out of memory") : 0;
 }
 
