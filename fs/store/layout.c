@@ -103,7 +103,8 @@ static int check_root(int root_fd, const char *root, unsigned int flags, struct 
 	r = is_empty(root_fd);
 	if (r < 0)
 		return err_errno(err, -r, "content store \"%s\"", root);
-	if (r == 0)
+	/* Filled since it was looked at: another process may have begun the store, blobs first. */
+	if (r == 0 && !has_dir(root_fd, "blobs"))
 		return err_set(err, ENOENT,
 			       "\"%s\" is not a content store, and not empty: not making it one",
 			       root);

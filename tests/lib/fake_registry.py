@@ -205,9 +205,9 @@ class Connection:
             for rule in faults:
                 if rule["do"] in CHANGES:
                     CHANGES[rule["do"]](response, rule)
-            sender = Sender(self.sock, response, q.method == "HEAD")
+            sender = Sender(self.sock, response, q.method == "HEAD",
+                            lambda n: self.host.auth.spend(token, n))
             sender.send()
-            self.host.auth.spend(token, sender.sent)
             ended = "sent"
         except Reset as e:
             ended = e.how

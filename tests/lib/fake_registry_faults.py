@@ -224,13 +224,15 @@ KNOWN = set(CHANGES) | INSTEAD | {"delay"}
 
 
 class Sender:
-    """One answer on its way; sent: bytes of the body that the kernel took."""
+    """One answer on its way; sent: bytes of the body that the kernel took. spend(n) is told of
+    them before they go: a client that has them all may be back before we are."""
 
-    def __init__(self, sock, response, head_only):
+    def __init__(self, sock, response, head_only, spend=lambda n: None):
         self.sock = sock
         self.tls = isinstance(sock, ssl.SSLSocket)
         self.r = response
         self.head_only = head_only
+        self.spend = spend
         self.sent = 0
         self.began = None
 
@@ -309,8 +311,10 @@ class Sender:
         step = CHUNK if r.rate is None else max(1024, min(CHUNK, int(r.rate / 50)))
         while pos < end:
             n = min(step, end - pos)
+            self.spend(n)
             if plain:
-                n = os.sendfile(self.sock.fileno(), f.fileno(), r.offset + pos, n)
+                asked, n = n, os.sendfile(self.sock.fileno(), f.fileno(), r.offset + pos, n)
+                self.spend(n - asked)
             else:
                 self.send_bytes(self.changed(f, pos, n))
             pos += n

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 
 #include "lib/test.h"
 #include "lib/tmp_store.h"
@@ -246,6 +247,47 @@ TEST(the_table_of_active_ingests_is_sorted_and_escaped)
 	out.max = out.len;
 	CHECK_EQ(active_table_print(&a, &out), -E2BIG);
 	active_table_done(&a);
+}
+
+struct opener {
+	const char *root;
+	pthread_barrier_t *barrier;
+	int r;
+};
+
+static void *open_at_once(void *arg)
+{
+	struct opener *o = arg;
+	struct store *s = NULL;
+
+	(void)pthread_barrier_wait(o->barrier);
+	o->r = store_open(o->root, STORE_CREATE, &s, NULL);
+	(void)store_close(s);
+	return NULL;
+}
+
+TEST(two_that_make_one_store_at_once_both_have_it)
+{
+	TMP_STORE(t);
+
+	for (int round = 0; round < 300; round++) {
+		pthread_barrier_t barrier;
+		struct opener openers[2];
+		pthread_t threads[2];
+		char root[sizeof(t.dir) + 16];
+
+		(void)snprintf(root, sizeof(root), "%s/%d", t.dir, round);
+		CHECK_EQ(pthread_barrier_init(&barrier, NULL, 2), 0);
+		for (int i = 0; i < 2; i++) {
+			openers[i] = (struct opener){root, &barrier, -EINVAL};
+			CHECK_EQ(pthread_create(&threads[i], NULL, open_at_once, &openers[i]), 0);
+		}
+		for (int i = 0; i < 2; i++) {
+			CHECK_EQ(pthread_join(threads[i], NULL), 0);
+			CHECK_EQ(openers[i].r, 0);
+		}
+		(void)pthread_barrier_destroy(&barrier);
+	}
 }
 
 TEST_MAIN()
