@@ -237,13 +237,15 @@ static int scan_new(struct scan *s, const struct digest *old, size_t n_old)
 {
 	cleanup_dir DIR *dir = dir_open(store_blobs_fd(s->f->config.store), ".");
 	struct dirent *e;
+	struct stat st;
 	size_t n = 0;
 
-	if (dir == NULL)
+	if (dir == NULL || fstat(dirfd(dir), &st) < 0)
 		return -errno;
+	if (st.st_ctim.tv_sec < s->since_s - SLACK_S)
+		return 0; /* no name came or went: not a stat of each to see that */
 	while ((e = dir_next(dir)) != NULL) {
 		struct digest d;
-		struct stat st;
 
 		if (++n % 1024 == 0 && is_stopping(s->f))
 			return -EINTR;
@@ -319,14 +321,27 @@ static void scan_job(struct work *w)
 	fill_unlock(f);
 }
 
+static bool has_labels(struct fill *f)
+{
+	cleanup_dir DIR *dir = dir_open(store_root_fd(f->config.store), "labels/sha256");
+
+	return dir != NULL && dir_next(dir) != NULL;
+}
+
 void describe_start(struct fill *f)
 {
+	bool start;
+
 	fill_lock(f);
-	f->has_scanned = false;
-	f->n_busy++;
-	f->scan_job.run = scan_job;
+	start = f->config.scan && f->scan_job.run == NULL && (f->n_defaults > 0 || has_labels(f));
+	if (start) {
+		f->has_scanned = false;
+		f->n_busy++;
+		f->scan_job.run = scan_job;
+	}
 	fill_unlock(f);
-	workqueue_add(f->work, &f->scan_job);
+	if (start)
+		workqueue_add(f->work, &f->scan_job);
 }
 
 /* Answers before the scan has ended would miss what it finds; but a large store must not block. */

@@ -309,8 +309,7 @@ int fill_new(const struct fill_config *c, struct fill **ret, struct err *err)
 		r = start_keeper(f);
 	if (r < 0)
 		return err_errno(err, -r, "prepare fetching");
-	if (c->scan)
-		describe_start(f);
+	describe_start(f);
 	*ret = steal_ptr(f);
 	return 0;
 }
@@ -335,6 +334,7 @@ int fill_add_source(struct fill *f, const char *name, struct err *err)
 			*err = why;
 	}
 	fill_unlock(f);
+	describe_start(f);
 	return r;
 }
 

@@ -153,7 +153,11 @@ void lookup_tick_locked(struct lookup *l, uint64_t now_ms, uint64_t *until_ms, s
 void lookup_free_locked(struct lookup *l);
 
 /* describe.c */
-/* Begin the scan of what is in the store. */
+/*
+ * Begin the scan of what is in the store, once, as soon as anything could come of it: what a
+ * manifest describes is of use when it can be fetched, from a default source or the one in a label.
+ * A store of neither is never read through.
+ */
 void describe_start(struct fill *f);
 /* Learn what blob d describes, when it is here and a manifest or index. */
 void describe_blob(struct fill *f, const struct digest *d);

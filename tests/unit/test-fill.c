@@ -575,6 +575,20 @@ TEST(a_manifest_describes_its_children_without_a_request)
 	}
 }
 
+TEST(a_store_is_read_through_only_when_something_could_be_fetched)
+{
+	RIG(g, FILL_VERIFY_STRICT, 20000);
+	struct fill_config c = {.store = g.tmp.store, .registry = g.net, .scan = true};
+
+	g.f = fill_free(g.f);
+	CHECK_EQ(fill_new(&c, &g.f, NULL), 0);
+	g.f = fill_free(g.f); /* waits for a scan */
+	CHECK(!tmp_store_has(&g.tmp, "labels/manifests"));
+	CHECK_EQ(fill_new(&c, &g.f, NULL), 0);
+	CHECK_EQ(fill_add_source(g.f, GOOD "/" REPO, NULL), 0);
+	EVENTUALLY(tmp_store_has(&g.tmp, "labels/manifests"));
+}
+
 TEST(a_no_is_remembered_for_a_while)
 {
 	RIG(g, FILL_VERIFY_STRICT, 20000);
