@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -139,11 +140,13 @@ int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t 
 {
 	static atomic_uint serial;
 	cleanup_fd int fd = -1;
-	char tmp[300];
+	const char *slash = strrchr(name, '/');
+	int dir_len = slash != NULL ? (int)(slash + 1 - name) : 0;
+	char tmp[PATH_MAX];
 	int r;
 
-	r = snprintf(tmp, sizeof(tmp), ".%.200s.%ld.%u.tmp", name, (long)getpid(),
-		     atomic_fetch_add(&serial, 1));
+	r = snprintf(tmp, sizeof(tmp), "%.*s.%.200s.%ld.%u.tmp", dir_len, name, name + dir_len,
+		     (long)getpid(), atomic_fetch_add(&serial, 1));
 	if (r < 0 || (size_t)r >= sizeof(tmp))
 		return -ENAMETOOLONG;
 	fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);

@@ -307,8 +307,10 @@ static void scan_job(struct work *w)
 	r = scan_store(&s);
 	if (r == 0) {
 		(void)mkdirat(store_root_fd(f->config.store), "labels", 0755);
-		(void)fd_write_file(store_root_fd(f->config.store), LIST_NAME, s.found.data,
-				    s.found.len, 0644);
+		r = fd_write_file(store_root_fd(f->config.store), LIST_NAME, s.found.data,
+				  s.found.len, 0644);
+		if (r < 0)
+			log_debug("fill", "%s: %s", LIST_NAME, err_describe(-r));
 		(void)ingest_walk(f->config.store, note_partial, f);
 	} else {
 		log_debug("fill", "scan of the store: %s", err_describe(-r));

@@ -49,6 +49,8 @@ TEST(small_files_are_replaced_whole_and_read_back)
 	CHECK_EQ(fd_write_file(t.fd, "absent/x", "one", 3, 0644), -ENOENT);
 	CHECK_EQ(mkdirat(t.fd, "dir", 0755), 0);
 	CHECK_EQ(fd_write_file(t.fd, "dir", "one", 3, 0644), -EISDIR);
+	CHECK_EQ(fd_write_file(t.fd, "dir/x", "below", 5, 0600), 0);
+	CHECK_EQ(faccessat(t.fd, "dir/x", R_OK, 0), 0);
 	CHECK_EQ(fd_read_file(t.fd, "dir", &b), -EINVAL);
 	CHECK_EQ(mkfifoat(t.fd, "fifo", 0644), 0);
 	CHECK_EQ(fd_read_file(t.fd, "fifo", &b), -EINVAL); /* and does not wait */
