@@ -386,6 +386,8 @@ static int check_create(const struct shim *s, const SHIM(CreateRequest) * q, str
 		return err_set(err, EINVAL, "\"%s\" is no id of a container", q->id);
 	if (q->bundle[0] == '\0' || q->runtime[0] == '-')
 		return err_set(err, EINVAL, "a container needs a bundle and a runtime");
+	if (strlen(q->runtime) >= PATH_MAX)
+		return err_set(err, EINVAL, "the path of the runtime is too long");
 	if ((size_t)snprintf(path, sizeof(path), "%s/config.json", q->bundle) >= sizeof(path))
 		return err_set(err, EINVAL, "the path of the bundle is too long");
 	if (fstatat(s->dir_fd, path, &st, 0) < 0)
@@ -395,10 +397,11 @@ static int check_create(const struct shim *s, const SHIM(CreateRequest) * q, str
 
 static int begin_create(struct launch *l, const SHIM(CreateRequest) * q, struct err *err)
 {
+	char runtime[PATH_MAX];
 	struct record record = {.kind = RECORD_CREATE,
 				.id = q->id,
 				.bundle = q->bundle,
-				.runtime = q->runtime[0] != '\0' ? q->runtime : "runc",
+				.runtime = runtime,
 				.no_pivot = q->no_pivot,
 				.terminal = q->terminal,
 				.in = q->stdin,
@@ -411,6 +414,7 @@ static int begin_create(struct launch *l, const SHIM(CreateRequest) * q, struct 
 
 	if (r < 0)
 		return r;
+	runtime_find(q->runtime[0] != '\0' ? q->runtime : "runc", runtime, sizeof(runtime));
 	p = enter(l, &record, &stdio, err);
 	if (p == NULL)
 		return -err->code;

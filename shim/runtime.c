@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -378,6 +379,21 @@ static int start_run(struct runtime_run *run, const struct runtime_request *q)
 		r = spawn(run, q->program, (char *const *)argv, &fds);
 	close_pipes(&fds);
 	return r;
+}
+
+void runtime_find(const char *name, char *out, size_t n)
+{
+	const char *path = getenv("PATH"), *end; /* NOLINT(concurrency-mt-unsafe): no threads */
+	struct stat st;
+
+	for (; strchr(name, '/') == NULL && path != NULL; path = *end != '\0' ? end + 1 : NULL) {
+		end = path + strcspn(path, ":");
+		if (*path == '/' &&
+		    (size_t)snprintf(out, n, "%.*s/%s", (int)(end - path), path, name) < n &&
+		    stat(out, &st) == 0 && S_ISREG(st.st_mode) && access(out, X_OK) == 0)
+			return;
+	}
+	(void)snprintf(out, n, "%s", name);
 }
 
 int runtime_start(struct runtime *rt, const struct runtime_request *q, struct err *err)

@@ -58,6 +58,12 @@ void runtime_kill(struct runtime *rt);
 void runtime_done(struct runtime *rt);
 
 /*
+ * The path of a program that is named without a slash: the first of that name in $PATH, so that
+ * nobody has to search for each run. Where there is none it is the name itself, and a run fails.
+ */
+void runtime_find(const char *name, char *out, size_t n);
+
+/*
  * Returns 0, then done() will be called; or a negative errno (-ENOENT: no such program), then it
  * will not.
  */

@@ -77,14 +77,28 @@ static int apply(struct shim *s, const struct record *r)
 	return e;
 }
 
+/* Nothing of an earlier container counts any more. */
+static void begin_journal(struct shim *s)
+{
+	char boot[37];
+	const struct record r = {.kind = RECORD_BOOT, .number = 1, .id = boot};
+
+	if (s->journal.bytes > 0) {
+		shim_compact(s);
+		return;
+	}
+	procfs_boot_id(boot);
+	(void)journal_append(&s->journal, &r); /* without it the boot is taken for this one */
+}
+
 int shim_record(struct shim *s, struct record *r)
 {
 	int e;
 
 	if (r->at_ns == 0)
 		r->at_ns = clock_wall_ns();
-	if (r->kind == RECORD_CREATE) /* nothing of an earlier container counts any more */
-		shim_compact(s);
+	if (r->kind == RECORD_CREATE)
+		begin_journal(s);
 	e = journal_append(&s->journal, r);
 	if (e < 0 && !s->journal_failed) /* the container is worth more than its memory */
 		log_warn("shim", "journal: %s; a shim after us will not know all",
