@@ -66,6 +66,20 @@ called() {
 	wait_for "$SHIM_PID"
 }
 
+@test "what runs the runtime is waited for as long as the shim waits for that" {
+	create 'exec sleep 1000'
+	shimctl start
+	pid=$(shimctl ps | awk 'NR == 2 { print $1 }')
+	run shimctl exec sleep 1000
+	shimctl kill "${output##* }"
+	shimctl delete "$pid"
+	for call in Create Start Exec Kill Delete; do
+		called $call
+	done
+	! grep -E '^(Create|Start|Exec|Kill|Delete) .*within' shim.log || false
+	called State '.*within'
+}
+
 @test "events are lines, or objects with --json" {
 	create 'exit 0'
 	pid=$(shimctl ps | awk 'NR == 2 { print $1 }')

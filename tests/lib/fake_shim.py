@@ -119,7 +119,9 @@ class Service(grpc.GenericRpcHandler):
             return None
 
         def logged(request, context):
-            print(name, str(request).replace("\n", " "), file=sys.stderr, flush=True)
+            seconds = context.time_remaining()  # without a deadline: more than there will ever be
+            print(name, str(request).replace("\n", " "),
+                  "within %d s" % seconds if seconds < 1e6 else "", file=sys.stderr, flush=True)
             return handle(request, context)
 
         make = (grpc.unary_stream_rpc_method_handler if name in ("Watch", "Events")

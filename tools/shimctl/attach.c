@@ -92,7 +92,7 @@ static int start_wait(struct attach *a, struct err *err)
 
 	q.pid = a->pid;
 	r = rpc_client_start(a->client, "/containerd.shim.v1.Shim/Wait", &q.base,
-			     SHIM_DESCRIPTOR(wait_response), /* timeout_ms= */ 0, &ops, a, NULL);
+			     SHIM_DESCRIPTOR(wait_response), NO_TIMEOUT_MS, &ops, a, NULL);
 	return r < 0 ? err_errno(err, -r, "wait for the process") : 0;
 }
 

@@ -11,14 +11,14 @@
 
 /* Connect, one call without an answer, hang up. */
 static int one_call(const struct cli_program *p, const char *what, const char *method,
-		    const ProtobufCMessage *q)
+		    const ProtobufCMessage *q, uint64_t timeout_ms)
 {
 	struct rpc_client *c = NULL;
 	struct err err = {0};
 	int r = target_connect(&c, &err);
 
 	if (r == 0)
-		r = shim_call_empty(c, method, q, &err);
+		r = shim_call_empty(c, method, q, timeout_ms, &err);
 	(void)rpc_client_close(c);
 	return r < 0 ? shim_fail(p, what, &err, r) : CLI_OK;
 }
@@ -84,7 +84,7 @@ int cmd_kill(const struct cli_program *p, int argc, char **argv)
 		return cli_usage_error(p, "kill takes one pid, or --all, or neither for init");
 	if (argc != optind && !parse_pid(p, argv[optind], /* allow_init= */ true, &q.pid))
 		return CLI_FAILED;
-	return one_call(p, "kill", "Kill", &q.base);
+	return one_call(p, "kill", "Kill", &q.base, NO_TIMEOUT_MS);
 }
 
 int cmd_pause(const struct cli_program *p, int argc, char **argv)
@@ -92,7 +92,7 @@ int cmd_pause(const struct cli_program *p, int argc, char **argv)
 	SHIM(PauseRequest) q = CONTAINERD__SHIM__V1__PAUSE_REQUEST__INIT;
 	int status = only_target_options(p, argc, argv, 0);
 
-	return status >= 0 ? status : one_call(p, "pause", "Pause", &q.base);
+	return status >= 0 ? status : one_call(p, "pause", "Pause", &q.base, NO_TIMEOUT_MS);
 }
 
 int cmd_resume(const struct cli_program *p, int argc, char **argv)
@@ -100,7 +100,7 @@ int cmd_resume(const struct cli_program *p, int argc, char **argv)
 	SHIM(ResumeRequest) q = CONTAINERD__SHIM__V1__RESUME_REQUEST__INIT;
 	int status = only_target_options(p, argc, argv, 0);
 
-	return status >= 0 ? status : one_call(p, "resume", "Resume", &q.base);
+	return status >= 0 ? status : one_call(p, "resume", "Resume", &q.base, NO_TIMEOUT_MS);
 }
 
 int cmd_exit(const struct cli_program *p, int argc, char **argv)
@@ -108,7 +108,7 @@ int cmd_exit(const struct cli_program *p, int argc, char **argv)
 	SHIM(ExitRequest) q = CONTAINERD__SHIM__V1__EXIT_REQUEST__INIT;
 	int status = only_target_options(p, argc, argv, 0);
 
-	return status >= 0 ? status : one_call(p, "exit", "Exit", &q.base);
+	return status >= 0 ? status : one_call(p, "exit", "Exit", &q.base, CALL_TIMEOUT_MS);
 }
 
 int cmd_closeio(const struct cli_program *p, int argc, char **argv)
@@ -120,7 +120,7 @@ int cmd_closeio(const struct cli_program *p, int argc, char **argv)
 		return status;
 	if (optind < argc && !parse_pid(p, argv[optind], /* allow_init= */ true, &q.pid))
 		return CLI_FAILED;
-	return one_call(p, "closeio", "CloseIO", &q.base);
+	return one_call(p, "closeio", "CloseIO", &q.base, CALL_TIMEOUT_MS);
 }
 
 static bool parse_cells(const char *s, uint32_t *ret)
@@ -146,7 +146,7 @@ int cmd_pty(const struct cli_program *p, int argc, char **argv)
 		return CLI_FAILED;
 	if (!parse_cells(argv[optind + 1], &q.width) || !parse_cells(argv[optind + 2], &q.height))
 		return cli_usage_error(p, "a size in cells is a number up to 65535");
-	return one_call(p, "pty", "Pty", &q.base);
+	return one_call(p, "pty", "Pty", &q.base, CALL_TIMEOUT_MS);
 }
 
 /* ---- update ---- */
@@ -231,5 +231,5 @@ int cmd_update(const struct cli_program *p, int argc, char **argv)
 	}
 	if (optind != argc)
 		return cli_usage_error(p, "update takes options alone");
-	return one_call(p, "update", "Update", &q.base);
+	return one_call(p, "update", "Update", &q.base, NO_TIMEOUT_MS);
 }

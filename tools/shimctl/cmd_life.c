@@ -96,7 +96,7 @@ static int create_call(struct rpc_client *c, const struct create *o, const struc
 	q.stdin = (char *)f->in;
 	q.stdout = (char *)f->out;
 	q.stderr = (char *)f->err;
-	r = shim_call(c, "Create", &q.base, SHIM_DESCRIPTOR(create_response), CALL_TIMEOUT_MS, &m,
+	r = shim_call(c, "Create", &q.base, SHIM_DESCRIPTOR(create_response), NO_TIMEOUT_MS, &m,
 		      err);
 	if (r < 0)
 		return r;
@@ -178,7 +178,7 @@ int cmd_start(const struct cli_program *p, int argc, char **argv)
 		return cli_usage_error(p, "start takes no arguments");
 	r = target_connect(&c, &err);
 	if (r == 0)
-		r = shim_call_empty(c, "Start", &q.base, &err);
+		r = shim_call_empty(c, "Start", &q.base, NO_TIMEOUT_MS, &err);
 	(void)rpc_client_close(c);
 	return r < 0 ? shim_fail(p, "start", &err, r) : CLI_OK;
 }
@@ -203,8 +203,8 @@ int cmd_delete(const struct cli_program *p, int argc, char **argv)
 		return CLI_FAILED;
 	r = target_connect(&c, &err);
 	if (r == 0)
-		r = shim_call(c, "Delete", &q.base, SHIM_DESCRIPTOR(delete_response),
-			      CALL_TIMEOUT_MS, &m, &err);
+		r = shim_call(c, "Delete", &q.base, SHIM_DESCRIPTOR(delete_response), NO_TIMEOUT_MS,
+			      &m, &err);
 	(void)rpc_client_close(c);
 	if (m == NULL)
 		return shim_fail(p, "delete", &err, r);
@@ -256,7 +256,7 @@ static int exec_with(const struct cli_program *p, struct exec *o, struct rpc_cli
 	o->q.stdin = f->in;
 	o->q.stdout = f->out;
 	o->q.stderr = f->err;
-	r = shim_call(c, "Exec", &o->q.base, SHIM_DESCRIPTOR(exec_response), CALL_TIMEOUT_MS, &m,
+	r = shim_call(c, "Exec", &o->q.base, SHIM_DESCRIPTOR(exec_response), NO_TIMEOUT_MS, &m,
 		      &err);
 	if (r < 0)
 		return shim_fail(p, "exec", &err, r);

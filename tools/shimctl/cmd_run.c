@@ -48,8 +48,8 @@ static int create(struct run *o, struct err *err)
 	q.stdin = o->fifos.in;
 	q.stdout = o->fifos.out;
 	q.stderr = o->fifos.err;
-	r = shim_call(o->client, "Create", &q.base, SHIM_DESCRIPTOR(create_response),
-		      CALL_TIMEOUT_MS, &m, err);
+	r = shim_call(o->client, "Create", &q.base, SHIM_DESCRIPTOR(create_response), NO_TIMEOUT_MS,
+		      &m, err);
 	if (r < 0)
 		return r;
 	o->pid = ((SHIM(CreateResponse) *)m)->pid;
@@ -65,7 +65,7 @@ static int start_and_attach(struct run *o, int *ret_status, struct err *err)
 	int r = attach_begin(&a, o->client, &o->fifos, o->pid, err);
 
 	if (r == 0)
-		r = shim_call_empty(o->client, "Start", &q.base, err);
+		r = shim_call_empty(o->client, "Start", &q.base, NO_TIMEOUT_MS, err);
 	if (r == 0)
 		r = attach_run(&a, ret_status, err);
 	attach_end(&a);
@@ -79,13 +79,13 @@ static int delete_container(struct run *o, struct err *err)
 
 	q.pid = o->pid;
 	return shim_call(o->client, "Delete", &q.base, SHIM_DESCRIPTOR(delete_response),
-			 CALL_TIMEOUT_MS, NULL, err);
+			 NO_TIMEOUT_MS, NULL, err);
 }
 
 static int exit_shim(struct run *o, struct err *err)
 {
 	SHIM(ExitRequest) q = CONTAINERD__SHIM__V1__EXIT_REQUEST__INIT;
-	int r = shim_call_empty(o->client, "Exit", &q.base, err);
+	int r = shim_call_empty(o->client, "Exit", &q.base, CALL_TIMEOUT_MS, err);
 
 	if (r == 0 || r == -EPIPE)
 		run_shim_wait(o->shim_pid);

@@ -94,7 +94,7 @@ static int watch(const struct cli_program *p, struct rpc_client *c, struct watch
 
 	q.after = after;
 	r = rpc_client_start(c, "/containerd.shim.v1.Shim/Watch", &q.base,
-			     SHIM_DESCRIPTOR(watch_event), /* timeout_ms= */ 0, &ops, w, NULL);
+			     SHIM_DESCRIPTOR(watch_event), NO_TIMEOUT_MS, &ops, w, NULL);
 	if (r < 0)
 		return shim_fail(p, "events", NULL, r);
 	while (!w->done && w->output_error == 0) {
@@ -166,8 +166,8 @@ int cmd_wait(const struct cli_program *p, int argc, char **argv)
 		return CLI_FAILED;
 	r = target_connect(&c, &err);
 	if (r == 0)
-		r = shim_call(c, "Wait", &q.base, SHIM_DESCRIPTOR(wait_response),
-			      /* timeout_ms= */ 0, &m, &err);
+		r = shim_call(c, "Wait", &q.base, SHIM_DESCRIPTOR(wait_response), NO_TIMEOUT_MS, &m,
+			      &err);
 	(void)rpc_client_close(c);
 	if (m == NULL)
 		return shim_fail(p, "wait", &err, r);

@@ -21,7 +21,13 @@
 #define SHIM_DESCRIPTOR(name) (&containerd__shim__v1__##name##__descriptor)
 
 enum {
-	CALL_TIMEOUT_MS = 100 * 1000, /* of a call that does not wait for a process */
+	CALL_TIMEOUT_MS = 100 * 1000, /* of a call that the shim answers by itself */
+	/*
+	 * Of one that runs the runtime, and of one that waits for a process: none. How long a run
+	 * may take is told to the shim (--runtime-timeout), which gives up and says so; we would
+	 * only not hear what has become of it.
+	 */
+	NO_TIMEOUT_MS = 0,
 };
 
 /* --socket and --dir, also in front of the command. */
@@ -52,7 +58,7 @@ int shim_call(struct rpc_client *c, const char *method, const ProtobufCMessage *
 	      struct err *err);
 /* The same for an answer that says nothing. */
 int shim_call_empty(struct rpc_client *c, const char *method, const ProtobufCMessage *request,
-		    struct err *err);
+		    uint64_t timeout_ms, struct err *err);
 
 /* "shimctl: what: why (STATUS)" on stderr; CLI_FAILED. */
 int shim_fail(const struct cli_program *p, const char *what, const struct err *err, int r);

@@ -50,9 +50,9 @@ int shim_call(struct rpc_client *c, const char *method, const ProtobufCMessage *
 }
 
 int shim_call_empty(struct rpc_client *c, const char *method, const ProtobufCMessage *request,
-		    struct err *err)
+		    uint64_t timeout_ms, struct err *err)
 {
-	return shim_call(c, method, request, SHIM_DESCRIPTOR(empty), CALL_TIMEOUT_MS, NULL, err);
+	return shim_call(c, method, request, SHIM_DESCRIPTOR(empty), timeout_ms, NULL, err);
 }
 
 int shim_fail(const struct cli_program *p, const char *what, const struct err *err, int r)
