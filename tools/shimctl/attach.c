@@ -76,6 +76,7 @@ static void on_wait_done(struct rpc_client_call *call, enum rpc_status status, c
 	struct attach *a = data;
 
 	(void)call;
+	a->wait = NULL;
 	if (status == RPC_OK && a->waited)
 		return;
 	a->waited = true;
@@ -92,7 +93,7 @@ static int start_wait(struct attach *a, struct err *err)
 
 	q.pid = a->pid;
 	r = rpc_client_start(a->client, "/containerd.shim.v1.Shim/Wait", &q.base,
-			     SHIM_DESCRIPTOR(wait_response), NO_TIMEOUT_MS, &ops, a, NULL);
+			     SHIM_DESCRIPTOR(wait_response), NO_TIMEOUT_MS, &ops, a, &a->wait);
 	return r < 0 ? err_errno(err, -r, "wait for the process") : 0;
 }
 
@@ -125,6 +126,9 @@ void attach_end(struct attach *a)
 {
 	if (a->raw)
 		terminal_restore();
+	if (a->wait != NULL) /* its answer would come to where we have been */
+		rpc_client_cancel(a->wait);
+	a->wait = NULL;
 	if (a->signal_fd < 0)
 		return;
 	(void)close(a->signal_fd);

@@ -34,12 +34,13 @@ struct attach {
 	uint8_t in_bytes[4096];
 	size_t in_from, in_to;
 	/* the end */
-	bool waited;	 /* Wait has answered: */
-	bool lost;	 /* nobody knows the exit status */
-	uint32_t status; /* the exit status */
-	int wait_error;	 /* negative errno: Wait failed */
-	int detached;	 /* by this signal; 0: not */
-	bool out_broken; /* nobody takes our output */
+	struct rpc_client_call *wait; /* NULL: it is over */
+	bool waited;		      /* Wait has answered: */
+	bool lost;		      /* nobody knows the exit status */
+	uint32_t status;	      /* the exit status */
+	int wait_error;		      /* negative errno: Wait failed */
+	int detached;		      /* by this signal; 0: not */
+	bool out_broken;	      /* nobody takes our output */
 	uint64_t quiet_since_ms;
 	struct err err;
 };
