@@ -259,6 +259,12 @@ called() {
 	run shimctl run --shim "$T/shim" --dir "$T/d" b true
 	[ "$status" -eq 1 ]
 	[[ $output = *"$T/d is in use"* ]]
+	mkdir c
+	echo '{"process": password' >c/config.json
+	run shimctl run --dir "$T/e" ./c
+	[ "$status" -eq 1 ]
+	[[ $output = *"c/config.json: line 1, column "*": no JSON" ]]
+	[ ! -e e ]
 	run shimctl run --shim "$T/none" --dir "$T/e" b true
 	[ "$status" -eq 1 ]
 	[ ! -e e ]

@@ -144,7 +144,8 @@ static int read_config(const char *from, json_t **ret, struct err *err)
 		return err_errno(err, -r, "read %s", path);
 	*ret = json_loadb(text.data, text.len, 0, &je);
 	if (*ret == NULL)
-		return err_set(err, EINVAL, "%s: line %d: %s", path, je.line, je.text);
+		return err_set(err, EINVAL, "%s: line %d, column %d: no JSON", path, je.line,
+			       je.column);
 	return 0;
 }
 
