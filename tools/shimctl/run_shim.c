@@ -40,6 +40,18 @@ static int make_dir(const char *path, struct err *err)
 	return err_errno(err, errno, "make the directory %s", path);
 }
 
+/* In one of somebody else ours could be exchanged for another. */
+static int check_parent(const char *path, struct err *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return err_errno(err, errno, "look at %s", path);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+		return err_set(err, EPERM, "%s is no directory of ours alone", path);
+	return 0;
+}
+
 static int check_empty(const char *path, struct err *err)
 {
 	cleanup_dir DIR *dir = dir_open(AT_FDCWD, path);
@@ -59,9 +71,14 @@ int run_dir_make(const char *dir, const char *id, char *out, size_t n, struct er
 
 	if (dir == NULL) {
 		if (geteuid() != 0)
-			base = runtime != NULL ? runtime : "/tmp";
-		(void)snprintf(parent, sizeof(parent), "%s/contentfs-shim", base);
+			base = runtime;
+		if (base != NULL)
+			(void)snprintf(parent, sizeof(parent), "%s/contentfs-shim", base);
+		else
+			(void)snprintf(parent, sizeof(parent), "/tmp/contentfs-shim-%u", geteuid());
 		r = make_dir(parent, err);
+		if (r == 0)
+			r = check_parent(parent, err);
 		if (r < 0)
 			return r;
 		(void)snprintf(out, n, "%s/%s", parent, id);

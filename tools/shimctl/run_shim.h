@@ -17,7 +17,8 @@
 
 /*
  * The working directory of the shim of container id: dir when given, or contentfs-shim/<id> under
- * /run (for root) or $XDG_RUNTIME_DIR. -EEXIST when it is there and not empty.
+ * /run (for root) or $XDG_RUNTIME_DIR (else /tmp/contentfs-shim-<uid>/<id>). -EEXIST when it is
+ * there and not empty.
  */
 int run_dir_make(const char *dir, const char *id, char *out, size_t n, struct err *err);
 void run_dir_remove(const char *dir);
