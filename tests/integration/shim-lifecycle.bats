@@ -527,3 +527,35 @@ no_keeper() {
 	[ "$output" = hi ]
 	[ ! -e e ]
 }
+
+# run_in_background ARG...: shimctl run of what b says, in $T/e; $run_pid
+run_in_background() {
+	jq -n --arg t "FAKE_OF=$T" '{root: {path: "rootfs"}, process: {
+		args: ["/bin/sh", "-c", "exec sleep 1000"], env: ["PATH=/usr/bin:/bin", $t]}}' >b/config.json
+	"$BIN/shimctl" run --dir e --shim "$BIN/contentfs-shim" \
+		--runtime "$REPO/tests/lib/fake-runc" "$@" ./b 2>run.err >run.out 3>&- &
+	run_pid=$!
+	track_pid $run_pid
+}
+
+@test "run: a signal that comes before there is a process leaves nothing behind" {
+	fault create slow 1000
+	run_in_background
+	poll_until 20 grep -qs fake-runc e/journal
+	kill -TERM $run_pid
+	wait $run_pid && false
+	[ $? -eq 143 ]
+	grep -q 'ended by signal 15' run.err
+	[ ! -e e ]
+	[ "$(ls "$FAKE_RUNC")" = faults ]
+}
+
+@test "run: a container that cannot be started is gone with its shim" {
+	fault start fail 'no such luck'
+	run_in_background
+	wait $run_pid && false
+	[ $? -eq 1 ]
+	grep -q 'run: fake-runc start: no such luck' run.err
+	[ ! -e e ]
+	[ "$(ls "$FAKE_RUNC")" = faults ]
+}

@@ -273,3 +273,24 @@ called() {
 	[[ $output = *"the shim ended at once"* ]]
 	[ ! -e e ]
 }
+
+@test "run: a signal while an image is unpacked ends that too, and leaves nothing behind" {
+	mkdir bin
+	cp "$BIN/shimctl" bin
+	cat >bin/dist <<-SH
+		#!/bin/sh
+		echo \$\$ >"$T/unpacks"
+		mkdir -p "$T/d/bundle/rootfs"
+		exec sleep 1000
+	SH
+	chmod +x bin/dist
+	bin/shimctl run --dir "$T/d" image 2>err 3>&- &
+	p=$!
+	track_pid $p
+	poll_until 20 test -d d/bundle/rootfs
+	kill -TERM $p
+	wait $p && false
+	[ $? -eq 143 ]
+	! kill -0 "$(cat unpacks)" 2>/dev/null || false
+	[ ! -e d ]
+}

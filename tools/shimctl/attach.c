@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "shimctl/interrupt.h"
 #include "shimctl/shimctl.h"
 #include "shimctl/terminal.h"
 
@@ -100,17 +101,17 @@ static int start_wait(struct attach *a, struct err *err)
 int attach_begin(struct attach *a, struct rpc_client *client, struct fifos *fifos, uint32_t pid,
 		 struct err *err)
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGCONT, SIGWINCH, SIGPIPE};
+	static const int signals[] = {SIGCONT, SIGWINCH, SIGPIPE};
 	sigset_t mask;
 
 	*a = (struct attach){.client = client, .fifos = fifos, .pid = pid, .signal_fd = -1};
-	(void)sigemptyset(&mask);
+	interrupt_signals(&mask);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		(void)sigaddset(&mask, signals[i]);
-	(void)pthread_sigmask(SIG_BLOCK, &mask, &a->old_mask);
 	a->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (a->signal_fd < 0)
 		return err_errno(err, errno, "make a signalfd");
+	(void)pthread_sigmask(SIG_BLOCK, &mask, &a->old_mask);
 	a->raw = fifos->terminal && isatty(STDIN_FILENO) != 0;
 	if (a->raw) {
 		int r = terminal_raw(STDIN_FILENO, err);

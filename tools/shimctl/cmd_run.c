@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "shimctl/attach.h"
+#include "shimctl/interrupt.h"
 #include "shimctl/paths.h"
 #include "shimctl/run_image.h"
 #include "shimctl/run_shim.h"
@@ -24,7 +25,16 @@ struct run {
 	struct fifos fifos;
 	uint32_t pid;
 	bool detached;
+	struct interrupt interrupt;
 };
+
+/* Whoever wants us to end before there is a process to pass that on to gets it. */
+static int check_interrupt(struct run *o, struct err *err)
+{
+	int sig = interrupt_taken(&o->interrupt);
+
+	return sig == 0 ? 0 : err_set(err, EINTR, "ended by signal %d", sig);
+}
 
 static int create(struct run *o, struct err *err)
 {
@@ -87,7 +97,9 @@ static int exit_shim(struct run *o, struct err *err)
 	SHIM(ExitRequest) q = CONTAINERD__SHIM__V1__EXIT_REQUEST__INIT;
 	int r = shim_call_empty(o->client, "Exit", &q.base, CALL_TIMEOUT_MS, err);
 
-	if (r == 0 || r == -EPIPE)
+	if (r == -EPIPE) /* it was quicker than its answer */
+		r = 0;
+	if (r == 0)
 		run_shim_wait(o->shim_pid);
 	return r;
 }
@@ -99,6 +111,8 @@ static int run_in_shim(const struct cli_program *p, struct run *o, int *ret_stat
 	struct err err = {0}, later = {0};
 	int r = create(o, &err);
 
+	if (r == 0)
+		r = check_interrupt(o, &err);
 	if (r == 0)
 		r = start_and_attach(o, ret_status, &err);
 	if (o->detached) {
@@ -124,7 +138,7 @@ static int run_in_shim(const struct cli_program *p, struct run *o, int *ret_stat
 	return r;
 }
 
-static int make_bundle(const struct run *o, struct err *err)
+static int make_bundle(struct run *o, struct err *err)
 {
 	const struct run_image image = {.root = o->root,
 					.name = o->bundle,
@@ -134,10 +148,10 @@ static int make_bundle(const struct run *o, struct err *err)
 
 	if (run_is_bundle(o->bundle))
 		return run_bundle_make(o->dir, o->bundle, o->args, o->n_args, o->tty, err);
-	return run_image_unpack(o->dir, &image, err);
+	return run_image_unpack(o->dir, &image, &o->interrupt, err);
 }
 
-static int run(const struct cli_program *p, struct run *o)
+static int run_held(const struct cli_program *p, struct run *o)
 {
 	struct err err = {0};
 	int status = CLI_FAILED;
@@ -146,6 +160,8 @@ static int run(const struct cli_program *p, struct run *o)
 	if (r < 0)
 		return shim_fail(p, "run", &err, r);
 	r = make_bundle(o, &err);
+	if (r == 0)
+		r = check_interrupt(o, &err);
 	if (r == 0)
 		r = run_shim_start(o->dir, o->shim, &o->shim_pid, &o->client, &err);
 	if (r < 0) {
@@ -158,6 +174,20 @@ static int run(const struct cli_program *p, struct run *o)
 		fifos_done(&o->fifos);
 	(void)rpc_client_close(o->client);
 	return r < 0 && !o->detached ? CLI_FAILED : status;
+}
+
+static int run(const struct cli_program *p, struct run *o)
+{
+	struct err err = {0};
+	int status, r = interrupt_hold(&o->interrupt, &err);
+
+	if (r < 0)
+		return shim_fail(p, "run", &err, r);
+	status = run_held(p, o);
+	if (o->interrupt.sig != 0) /* it was taken for the end */
+		status = 128 + o->interrupt.sig;
+	interrupt_release(&o->interrupt);
+	return status;
 }
 
 int cmd_run(const struct cli_program *p, int argc, char **argv)

@@ -11,6 +11,8 @@
 
 #include "base/err.h"
 
+struct interrupt;
+
 struct run_image {
 	const char *root;  /* of the content store; NULL: as dist has it */
 	const char *name;  /* a name, or a digest */
@@ -22,7 +24,11 @@ struct run_image {
 /* A path that begins with / or . is a bundle, and so is a directory that looks like one. */
 bool run_is_bundle(const char *name);
 
-/* Make the bundle dir/bundle. Returns 0, or a negative errno; dist has told more on stderr then. */
-int run_image_unpack(const char *dir, const struct run_image *im, struct err *err);
+/*
+ * Make the bundle dir/bundle. Signals that in holds back are passed on to dist. Returns 0, or a
+ * negative errno; dist has told more on stderr then.
+ */
+int run_image_unpack(const char *dir, const struct run_image *im, struct interrupt *in,
+		     struct err *err);
 
 #endif

@@ -311,8 +311,12 @@ void run_shim_wait(pid_t pid)
 {
 	cleanup_fd int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p = {.fd = pid_fd, .events = POLLIN};
+	int r;
 
-	if (pid_fd >= 0 && poll(&p, 1, EXIT_MS) == 0)
+	do
+		r = pid_fd >= 0 ? poll(&p, 1, EXIT_MS) : 1;
+	while (r < 0 && errno == EINTR); /* stopped meanwhile, and continued */
+	if (r == 0)
 		(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 }
