@@ -245,6 +245,8 @@ static void on_launched(int r, const struct err *why, const char *output, void *
 	} else if (r == -ETIMEDOUT && l->serial == 0) {
 		clean_up(l, r, &err);
 		return;
+	} else if (l->serial != 0 && launch_read_pid(s, l->serial, &record.pid) == 0) {
+		kill_unknown(record.pid); /* somebody has killed the runtime */
 	}
 	if (r < 0) {
 		fail(l, r, &err);

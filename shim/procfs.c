@@ -115,3 +115,55 @@ int procfs_find_argument(const char *prefix, pid_t *pids, int max)
 	}
 	return n;
 }
+
+struct kinship {
+	pid_t pid, parent;
+};
+
+/* Of all processes, *ret is the caller's. */
+static ssize_t list_kinships(struct kinship **ret)
+{
+	cleanup_dir DIR *dir = dir_open(AT_FDCWD, "/proc");
+	struct kinship *all = NULL;
+	size_t n = 0, cap = 0;
+	struct dirent *e;
+
+	while (dir != NULL && (e = dir_next(dir)) != NULL) {
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+		struct procfs_stat st;
+
+		if (pid <= 0 || procfs_stat(pid, &st) < 0)
+			continue;
+		if (n == cap) {
+			void *p = reallocarray(all, cap + 256, sizeof(*all));
+
+			if (p == NULL) {
+				free(all);
+				return -ENOMEM;
+			}
+			all = p;
+			cap += 256;
+		}
+		all[n++] = (struct kinship){pid, st.ppid};
+	}
+	*ret = all;
+	return dir != NULL ? (ssize_t)n : -EIO;
+}
+
+int procfs_find_descendants(pid_t pid, pid_t *pids, int max)
+{
+	cleanup_free struct kinship *all = NULL;
+	ssize_t n_all = list_kinships(&all);
+	int n = 0;
+
+	if (n_all < 0)
+		return (int)n_all;
+	for (int at = -1; at < n; at++) { /* of pid itself, then of those that were found */
+		pid_t parent = at < 0 ? pid : pids[at];
+
+		for (ssize_t i = 0; i < n_all && n < max; i++)
+			if (all[i].parent == parent) /* NOLINT: n_all of them are set */
+				pids[n++] = all[i].pid;
+	}
+	return n;
+}

@@ -32,4 +32,10 @@ void procfs_boot_id(char out[37]);
  */
 int procfs_find_argument(const char *prefix, pid_t *pids, int max);
 
+/*
+ * The children of pid, theirs, and so on, parents first, at most max of them into pids. Returns how
+ * many, or a negative errno. Who is born meanwhile may be missing.
+ */
+int procfs_find_descendants(pid_t pid, pid_t *pids, int max);
+
 #endif

@@ -20,12 +20,14 @@
 #include "base/log.h"
 #include "shim/json.h"
 #include "shim/limits.h"
+#include "shim/procfs.h"
 
 enum {
 	MAX_ARGS = 24,
 	MAX_OUTPUT = 256 << 10,
 	MAX_WORDS = 4 << 10, /* of stderr, the last of it */
 	MAX_LOG = 64 << 10,  /* of the log, the last of it */
+	MAX_FAMILY = 256,    /* of a run that is killed */
 };
 
 extern char **environ;
@@ -239,8 +241,19 @@ bool runtime_reaped(struct runtime *rt, pid_t pid, int wait_status)
 	return true;
 }
 
+/*
+ * With what it has started, in whatever group or session: a process that was to be in the container
+ * would be there and nobody would know of it. It is stopped first, so that it starts no more.
+ */
 static void kill_run(const struct runtime_run *run)
 {
+	pid_t family[MAX_FAMILY];
+	int n;
+
+	(void)kill(run->pid, SIGSTOP);
+	n = procfs_find_descendants(run->pid, family, MAX_FAMILY);
+	for (int i = 0; i < n; i++)
+		(void)kill(family[i], SIGKILL);
 	(void)kill(-run->pid, SIGKILL);
 	(void)kill(run->pid, SIGKILL); /* should it have left its group */
 }

@@ -6,7 +6,8 @@
  * Each run is `PROGRAM --log DIR/run-<our pid>-<n>.log --log-format json ARGS...`, in a process
  * group of its own. What it prints on stderr is read while it runs, so that it cannot block on us;
  * the last of it is kept. When it fails, the reason is the error of its log, else the last line of
- * its stderr, else its exit status. A run that takes longer than its time is killed.
+ * its stderr, else its exit status. A run that takes longer than its time is killed,
+ * and so is what it has started.
  *
  * Threads: none.
  */

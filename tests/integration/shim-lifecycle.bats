@@ -200,6 +200,35 @@ all_deleted() {
 	all_deleted
 }
 
+# Processes that the runtime has started, all of them gone.
+none_but_init() {
+	local p
+	for p in $(tail -n +2 "$FAKE_RUNC/c1/pids"); do
+		! kill -0 "$p" 2>/dev/null || return 1
+	done
+}
+
+@test "a process that nobody would know of, since its runtime was ended, ends too" {
+	kill_shim
+	start_shim --runtime-timeout 1s
+	running
+	fault exec mute
+	fails exec_in sleep 1000
+	[[ "$output" == *"did not end within"* ]]
+	[ "$(wc -l <"$FAKE_RUNC/c1/pids")" = 2 ]
+	poll_until 20 none_but_init
+	fault exec killed
+	fails exec_in sleep 1000
+	[[ "$output" == *"killed by signal 9"* ]]
+	[ "$(wc -l <"$FAKE_RUNC/c1/pids")" = 3 ]
+	poll_until 20 none_but_init
+	kill -0 "$pid"
+	no_fault
+	exec_in sleep 1000
+	ctl kill "$epid"
+	all_deleted
+}
+
 @test "a create that hangs leaves nothing behind" {
 	kill_shim
 	start_shim --runtime-timeout 1s
