@@ -27,7 +27,6 @@ enum {
 	MAX_PARKED = 4096,
 	RETRY_MS = 10,
 	MAX_RETRIES = 50,
-	LOST_STATUS = 255, /* for clients that know no better: it is no success */
 };
 
 /* Of Linux 6.15; Debian 12's headers are older. */
@@ -164,7 +163,7 @@ static void adopted_ended(struct hold *h)
 		if (loop_set_timer(&s->loop, &h->retry, RETRY_MS) == 0)
 			return;
 	}
-	shim_exited(s, h->proc, r == 0 ? task_exit_status(wait_status) : LOST_STATUS, r < 0,
+	shim_exited(s, h->proc, r == 0 ? task_exit_status(wait_status) : REAPER_LOST_STATUS, r < 0,
 		    clock_wall_ns());
 	shim_settle(s);
 }
@@ -227,7 +226,7 @@ void reaper_watch(struct shim *s, struct proc *p)
 	r = adopt(p->owner);
 	if (r < 0) {
 		log_warn("reaper", "pid=%d ended unseen: %s", p->pid, err_describe(-r));
-		shim_exited(s, p, LOST_STATUS, /* lost= */ true, clock_wall_ns());
+		shim_exited(s, p, REAPER_LOST_STATUS, /* lost= */ true, clock_wall_ns());
 	}
 }
 

@@ -110,6 +110,15 @@ int shim_record(struct shim *s, struct record *r)
 	return e;
 }
 
+/* Where either cannot be told, it is taken for this one. */
+static bool is_of_another_boot(const char *id)
+{
+	char now[37];
+
+	procfs_boot_id(now);
+	return id[0] != '\0' && now[0] != '\0' && strcmp(id, now) != 0;
+}
+
 void shim_replay(const struct record *r, void *ctx)
 {
 	struct shim *s = ctx;
@@ -122,6 +131,7 @@ void shim_replay(const struct record *r, void *ctx)
 
 	switch (r->kind) {
 	case RECORD_BOOT:
+		s->rebooted = is_of_another_boot(r->id);
 		break;
 	case RECORD_NUMBER:
 		events_restart(&s->events, r->number);

@@ -59,6 +59,7 @@ struct shim {
 	bool quiet; /* records make no events: they are remembered already */
 	struct journal journal;
 	bool journal_failed; /* said so */
+	bool rebooted;	     /* the journal is of an earlier boot of the machine */
 	struct runtime runtime;
 	struct reaper reaper;
 	struct oom oom;
@@ -93,7 +94,7 @@ void shim_done(struct shim *s);
 
 /* It happened: into the journal, the task, the events. at_ns 0: now. Errors of task_apply(). */
 int shim_record(struct shim *s, struct record *r);
-/* The same for a record out of the journal. */
+/* The same for a record out of the journal; those that tell of the journal itself are for us. */
 void shim_replay(const struct record *r, void *shim);
 /* p (or a process that was adopted) has ended. */
 void shim_exited(struct shim *s, struct proc *p, uint32_t status, bool lost, int64_t at_ns);
@@ -120,6 +121,8 @@ void shim_on_drained(struct stdio *stdio);
 void shim_end(struct shim *s);
 
 /* ---- reaper.c ---- */
+
+enum { REAPER_LOST_STATUS = 255 }; /* for clients that know no better: it is no success */
 
 int reaper_init(struct shim *s, struct err *err);
 void reaper_done(struct shim *s);

@@ -1,6 +1,7 @@
 /*
  * What an earlier shim left: its journal has been read, and says what was true when it died.
  *
+ *   after a reboot: all have ended, their numbers are those of others
  *   runs of the runtime that it left behind are waited for
  *   -> launches under way: has there come a pid of them?
  *   -> processes: the same ones, or gone (their ends are lost); what the keeper has of them
@@ -105,6 +106,32 @@ static void finish_launches(struct shim *s)
 		finish_launch(s, p);
 		if (init && s->task.phase == TASK_NONE)
 			return; /* and so are all others */
+	}
+}
+
+/*
+ * Of an earlier boot of the machine. How they have ended nobody can tell. A launch that was under
+ * way was answered by nobody, and the pid that it may have left behind is no pid of ours.
+ */
+static void bury_processes(struct shim *s)
+{
+	int64_t now_ns = clock_wall_ns();
+
+	log_info("takeover", "the machine has been started anew: all processes have ended");
+	list_for_each_safe (n, &s->task.procs) {
+		struct proc *p = list_entry(n, struct proc, node);
+		struct record failed = {.kind = RECORD_FAILED, .serial = p->serial};
+		bool init = p->serial == 0;
+
+		if (p->phase != PROC_LAUNCHING) {
+			task_exited(&s->task, p, REAPER_LOST_STATUS, /* lost= */ true, now_ns);
+			continue;
+		}
+		(void)shim_record(s, &failed);
+		if (!init)
+			continue;
+		(void)unlinkat(s->dir_fd, "init.pid", 0);
+		return; /* and so are all others */
 	}
 }
 
@@ -219,8 +246,12 @@ void takeover_begin(struct shim *s, void (*done)(struct shim *s))
 		done(s);
 		return;
 	}
-	wait_for_runs(s);
-	finish_launches(s);
+	if (s->rebooted) {
+		bury_processes(s);
+	} else {
+		wait_for_runs(s);
+		finish_launches(s);
+	}
 	remove_leftovers(s);
 	take_processes(s);
 	init = task_init_proc(&s->task);

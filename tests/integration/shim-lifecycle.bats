@@ -470,6 +470,50 @@ no_keeper() {
 	all_deleted
 }
 
+# The journal is of another boot of the machine than this one.
+reboot() {
+	[ "$(head -c 4 d/journal)" = "$(printf 'B\t1\t')" ]
+	sed -i '1s/.*/B\t1\t01234567-89ab-cdef-0123-456789abcdef/' d/journal
+}
+
+@test "after a reboot all have ended, nobody knows how, and their pids are those of others" {
+	running
+	exec_in sleep 1000
+	kill_shim
+	reboot
+	mv "$FAKE_RUNC/c1" "$FAKE_RUNC/others"
+	start_shim
+	events 6
+	[ "$(jq -r .type events.out | paste -sd' ')" = "CREATED STARTED EXEC_ADDED STARTED EXIT EXIT" ]
+	[ "$(jq -c 'select(.type == "EXIT") | [.pid, .lost]' events.out | paste -sd' ')" = \
+		"[$epid,true] [$pid,true]" ]
+	ctl state --json | jq -e 'all(.processes[]; .lost)'
+	fails ctl kill "$epid"
+	fails ctl kill --all -s KILL
+	ctl delete "$pid"
+	kill -0 "$pid" "$epid"
+	kill -9 "$pid" "$epid"
+	rm -r "$FAKE_RUNC/others"
+	ctl exit
+	wait_for "$SHIM_PID"
+	[ -z "$(ls -A d)" ]
+}
+
+@test "after a reboot a launch that was under way has come to nothing" {
+	running
+	kill_shim
+	reboot
+	head -n 2 d/journal >journal # it is being created
+	mv journal d/journal
+	echo "$pid" >d/init.pid
+	start_shim
+	[ "$(ctl state)" = "{}" ]
+	kill -0 "$pid"
+	ctl exit
+	wait_for "$SHIM_PID"
+	[ -z "$(ls -A d)" ]
+}
+
 @test "a launch that was under way is finished by the next shim" {
 	running
 	fault exec slow 1500
