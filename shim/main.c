@@ -163,6 +163,8 @@ int main(int argc, char **argv)
 		(void)printf("contentfs-shim version %s\n", CONTENTFS_VERSION);
 	if (o.help || o.version)
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	/* Whoever waits for the end of a pipe of our starter's would wait as long as we live. */
+	(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	be_small();
 	(void)setsid(); /* not to go with the terminal of whoever starts us */
 	if (socket_take_dir(&dir, &dir_fd, &err) < 0)

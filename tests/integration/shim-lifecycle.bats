@@ -147,6 +147,17 @@ all_deleted() {
 	ctl exit
 }
 
+@test "what its starter has open it does not keep open" {
+	kill_shim
+	mkfifo o
+	exec 7<>o
+	start_shim
+	exec 7>&-
+	! readlink /proc/"$SHIM_PID"/fd/* | grep "$T/o" || false
+	running
+	all_deleted
+}
+
 @test "SIGTERM ends it and leaves the container to the next" {
 	running
 	kill "$SHIM_PID"
