@@ -22,7 +22,7 @@ enum {
 };
 
 /* Relative, as the shim's own is: it is in the directory that we have taken. */
-static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "keep.sock"};
+static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = KEEPER_SOCKET};
 
 struct keep_entry {
 	uint32_t serial;
@@ -195,6 +195,9 @@ int keep_open(struct keep *k, struct err *err)
 	k->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (k->fd < 0)
 		return err_errno(err, errno, "make a socket");
+	/* For connect(2) too: one that accepts nobody has a full queue sooner or later. */
+	(void)setsockopt(k->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	(void)setsockopt(k->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(k->fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		r = -errno;
 		leave(k);
@@ -202,7 +205,6 @@ int keep_open(struct keep *k, struct err *err)
 			return 0;
 		return err_errno(err, -r, "meet the keeper of an earlier shim");
 	}
-	(void)setsockopt(k->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	r = hear_all(k);
 	if (r < 0) {
 		leave(k);

@@ -13,7 +13,10 @@
 
 #include "shim/keep_wire.h"
 
-enum { N_OWN = 2 }; /* in front of polls: the listening socket, the shim */
+enum {
+	N_OWN = 2, /* in front of polls: the listening socket, the shim */
+	LOOK_MS = 10000,
+};
 
 struct kept {
 	uint32_t serial;
@@ -163,14 +166,29 @@ static int wait_for_something(struct keeper *k)
 		k->polls[N_OWN + i] =
 			(struct pollfd){.fd = k->shim_fd >= 0 || one->unread ? -1 : fd};
 	}
-	return poll(k->polls, N_OWN + k->n, -1);
+	return poll(k->polls, N_OWN + k->n, k->shim_fd >= 0 ? -1 : LOOK_MS);
+}
+
+/* What is left unread is for a shim to come; none comes to a directory that was removed. */
+static void end_if_nobody_comes(struct keeper *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (!k->kept[i].unread)
+			return;
+	if (k->shim_fd >= 0 || access(KEEPER_SOCKET, F_OK) == 0)
+		return;
+	while (k->n > 0)
+		drop(k, &k->kept[0], ~0U);
 }
 
 static void turn(struct keeper *k)
 {
 	size_t n = k->n;
+	int r = wait_for_something(k);
 
-	if (wait_for_something(k) < 0)
+	if (r == 0)
+		end_if_nobody_comes(k);
+	if (r <= 0)
 		return;
 	if (k->polls[0].revents != 0) {
 		meet_shim(k);

@@ -5,7 +5,7 @@
  *
  * It is this same program, run anew, so that it has no more memory than it needs. It ends when the
  * shim is gone and nothing is left that anybody could want: of a terminal that is hung up and read
- * empty, of a fifo without a reader.
+ * empty, of a fifo without a reader, of a directory that was removed and so has no next shim.
  *
  * Threads: none.
  */
@@ -14,6 +14,9 @@
 
 /* How main() is told to be one. */
 #define KEEPER_ARGUMENT "--keeper"
+
+/* Where it listens, in the shim's directory, which is its own. */
+#define KEEPER_SOCKET "keep.sock"
 
 /* Open in it from the start. */
 enum { KEEPER_LISTEN_FD = 3, KEEPER_SHIM_FD = 4 };

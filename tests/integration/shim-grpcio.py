@@ -6,6 +6,7 @@ Needs root, runc and busybox-static; $BIN/contentfs-shim.
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -437,6 +438,14 @@ class Refused(ShimCase):
         self.assertIn("nothing", caught.exception.details())
 
 
+def has_ended(pid):
+    try:
+        with open("/proc/%d/stat" % pid, encoding="utf-8") as f:
+            return f.read().rsplit(") ", 1)[1][0] in "ZX"
+    except OSError:
+        return True
+
+
 class Again(ShimCase):
     def kill_shim(self):
         self.channel.close()
@@ -472,6 +481,31 @@ class Again(ShimCase):
                 self.ask("Delete", pb.DeleteRequest(pid=pid))
         except (grpc.RpcError, ValueError):  # ValueError: the channel is closed
             pass
+
+    def keeper(self):
+        for entry in os.listdir("/proc"):
+            try:
+                with open("/proc/%s/cmdline" % entry, "rb") as f:
+                    if f.read() == b"contentfs-shim\0--keeper\0" and \
+                            os.readlink("/proc/%s/cwd" % entry) == self.state:
+                        return int(entry)
+            except OSError:
+                continue
+        return 0
+
+    def test_what_nobody_has_read_is_kept_as_long_as_there_may_be_a_next_shim(self):
+        path = self.fifo("o")  # nobody reads it
+        pid = self.running("while :; do echo 0123456789; done", terminal=True, stdout=path)
+        wait_until(lambda: not select.select([], self.fds[-1:], [], 0)[1])  # then the terminal fills
+        keeper = self.keeper()
+        self.assertGreater(keeper, 0)
+        self.addCleanup(lambda: has_ended(keeper) or os.kill(keeper, signal.SIGKILL))
+        self.kill_shim()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: has_ended(pid))
+        os.kill(keeper, 0)
+        shutil.rmtree(self.state)
+        wait_until(lambda: has_ended(keeper))
 
     def test_killed_at_random_moments_it_takes_back_a_container_and_leaves_nothing(self):
         self.path_in, self.path_out = self.fifo("in"), self.fifo("out")
