@@ -129,7 +129,7 @@ second line" ]
 
 @test "a terminal that goes away detaches; the container lives, and attach finds it" {
 	run_sh
-	tmux new-window -t t "bash --norc --noprofile" 3>&-
+	tmux new-window -t t: "bash --norc --noprofile" 3>&-
 	pid=$(pgrep -f "shimctl run --id $ID")
 	kill -HUP "$pid"
 	poll_until 60 sh -c "! kill -0 $pid 2>/dev/null"
@@ -147,7 +147,7 @@ second line" ]
 	keys 'x=kept; sleep 400 &' Enter
 	pid=$(pgrep -f "shimctl run --id $ID")
 	shim=$(pgrep -P "$pid")
-	tmux new-window -t t "bash --norc --noprofile" 3>&-
+	tmux new-window -t t: "bash --norc --noprofile" 3>&-
 	kill -HUP "$pid" # detaches, and leaves its fifos
 	poll_until 60 sh -c "! kill -0 $pid 2>/dev/null"
 	for _ in 1 2; do
