@@ -34,7 +34,7 @@ static void gather_locked(struct fill_one *o, const struct label *label)
 
 	o->n_sources = o->source_at = 0;
 	o->here_at_failure = 0;
-	o->err = (struct err){0};
+	o->err = o->trouble = (struct err){0};
 	failure = failure_get_locked(f, &o->digest);
 	if (failure != NULL && o->avoid[0] == '\0')
 		memcpy(o->avoid, failure->avoid, sizeof(o->avoid));

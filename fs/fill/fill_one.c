@@ -221,11 +221,15 @@ void fill_one_spoil(struct fill_one *o)
 static void expire_locked(struct fill_one *o, struct waiter *w, struct todo *t)
 {
 	uint64_t here = o->map != NULL ? chunkmap_here(o->map) : 0;
+	const char *why = o->trouble.msg[0] != '\0' ? o->trouble.msg : o->err.msg;
+	const char *from = o->source_at < o->n_sources ? o->sources[o->source_at]->name : "";
 	struct err err;
-	int r = err_set(&err, ETIMEDOUT,
-			"not here in time: %llu of %llu bytes have arrived%s%s, and more may come",
-			(unsigned long long)here, (unsigned long long)o->size,
-			o->err.msg[0] != '\0' ? "; " : "", o->err.msg);
+	int r = err_set(
+		&err, ETIMEDOUT,
+		"not here in time: %llu of %llu bytes have arrived, and more may come%s%s%s%s",
+		(unsigned long long)here, (unsigned long long)o->size,
+		why[0] == '\0' && from[0] != '\0' ? " from " : "", why[0] == '\0' ? from : "",
+		why[0] != '\0' ? "; " : "", why);
 
 	waiter_finish_locked(w, r, -1, &err, t);
 	failure_note_locked(o->engine, &o->digest, here, o->size, err.msg, o->avoid);

@@ -57,6 +57,7 @@ struct fill_one {
 	bool avoid_is_old;		/* that was an earlier attempt: better than nobody */
 	char hosts[HOST_LIST_BYTES];	/* that gave bytes since the data was begun */
 	struct err err;			/* of the sources that failed; the most telling one */
+	struct err trouble;		/* the latest, of a host that is asked again */
 
 	struct ingest *ingest; /* NULL while FOLLOWING */
 	struct chunkmap *map;  /* NULL: size unknown, or not opened yet */

@@ -140,6 +140,15 @@ static int range_data(struct registry_request *q, uint64_t offset, const void *p
 	return w;
 }
 
+static void range_trouble(struct registry_request *q, const struct err *err)
+{
+	struct fill_one *o = range_of(q)->fill;
+
+	fill_lock(o->engine);
+	o->trouble = *err;
+	fill_unlock(o->engine);
+}
+
 /* Which of two reasons tells more of what is the matter: refusals over silence over absence. */
 static int weight(int r)
 {
@@ -303,6 +312,7 @@ static int start_locked(struct fill_one *o, const struct span *span, struct todo
 		.max_bytes_per_s = r->capped ? cap / BACKGROUND_CONNECTIONS + 1 : 0,
 		.head = range_head,
 		.data = range_data,
+		.trouble = range_trouble,
 		.done = range_done,
 	};
 	list_add_tail(&o->ranges, &r->node);

@@ -104,6 +104,11 @@ struct registry_request {
 	 */
 	int (*data)(struct registry_request *q, uint64_t offset, const void *p, size_t n);
 	/*
+	 * A host has failed, and another one, or the same again, may do better: to be told to
+	 * people who ask meanwhile. As often as that happens; may be NULL.
+	 */
+	void (*trouble)(struct registry_request *q, const struct err *err);
+	/*
 	 * 0, or
 	 *   -ENOENT     no host has it            -EACCES     none lets us (err->detail: status)
 	 *   -ETIMEDOUT  the deadline passed       -EPROTO     replies that break the protocol

@@ -451,6 +451,8 @@ static void note(struct request *rq, int r, const struct err *err)
 	rq->last = r;
 	rq->err = *err;
 	rq->err.code = -r;
+	if (rq->q->trouble != NULL)
+		rq->q->trouble(rq->q, &rq->err);
 }
 
 void request_failed_for_good(struct request *rq, int r, const struct err *err)
