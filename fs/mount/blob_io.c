@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "mount/private.h"
@@ -16,6 +17,7 @@ struct blob_handle {
 	uint32_t node;
 	bool pending;
 	bool passthrough;
+	uint64_t opened_ns;
 	atomic_int fd; /* of the complete blob; -1 until it is complete */
 };
 
@@ -84,6 +86,7 @@ void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	h->node = (uint32_t)ino;
+	h->opened_ns = clock_mono_ns();
 	if (!blob_table_get(m->blobs, h->node, &h->digest, &pending)) {
 		free(h);
 		fuse_reply_err(req, ESTALE);
@@ -210,6 +213,7 @@ static void remote_read_finish(struct work *w)
 			atomic_fetch_add(&q->m->n.remote_errors, 1);
 			log_err("fetch", "%s: %s", digest_text(&q->digest).s,
 				err_text(&q->why, q->result));
+			failed_reads_note(&q->m->failed_reads, q->node, q->off, q->size, q->result);
 		}
 		fuse_reply_err(q->req, errno_for_kernel(q->result));
 	}
@@ -265,6 +269,16 @@ static void start_remote_read(fuse_req_t req, const struct blob_handle *h, size_
 	remote_read_unref(q);
 }
 
+static void read_remote(fuse_req_t req, const struct blob_handle *h, size_t size, uint64_t off)
+{
+	int r = failed_reads_find(&mount_of(req)->failed_reads, h->node, off, h->opened_ns);
+
+	if (r < 0)
+		fuse_reply_err(req, errno_for_kernel(r));
+	else
+		start_remote_read(req, h, size, off);
+}
+
 void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
@@ -284,7 +298,7 @@ void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_inf
 	else if (fd >= 0)
 		reply_from(req, fd, size, (uint64_t)off);
 	else if (fd == -ENOENT && m->source != NULL)
-		start_remote_read(req, h, size, (uint64_t)off);
+		read_remote(req, h, size, (uint64_t)off);
 	else
 		fuse_reply_err(req, errno_for_kernel(fd));
 }

@@ -19,6 +19,7 @@
 #include "base/digest.h"
 #include "base/workqueue.h"
 #include "mount/blob_table.h"
+#include "mount/failed_reads.h"
 #include "mount/mount.h"
 #include "mount/passthrough.h"
 #include "mount/ref_tree.h"
@@ -37,6 +38,7 @@ struct mount {
 	struct blob_source *source; /* NULL: none */
 	struct fuse_session *session;
 	struct blob_table *blobs;
+	struct failed_reads failed_reads;
 	struct ref_tree *refs;
 	struct workqueue *work;
 	struct blob_listener listener; /* of source's */

@@ -216,6 +216,7 @@ int mount_new(const struct mount_config *config, struct mount **ret, struct err 
 	m->grows = config->grows;
 	m->grows_arg = config->grows_arg;
 	m->blob_ttl = TTL_UNWATCHED;
+	failed_reads_init(&m->failed_reads);
 	r = make_parts(m, config);
 	if (r < 0) {
 		(void)mount_free(m);
@@ -325,6 +326,7 @@ struct mount *mount_free(struct mount *m)
 	}
 	m->refs = ref_tree_free(m->refs);
 	m->blobs = blob_table_free(m->blobs);
+	failed_reads_done(&m->failed_reads);
 	m->passthrough = passthrough_free(m->passthrough);
 	free(m);
 	return NULL;

@@ -119,23 +119,56 @@ TEST(what_a_source_fails_with_reaches_the_reader)
 	memory_source_add(&src, "other", 5, /* known= */ false, &other);
 	CHECK_EQ(wire_start(&w, t.store, &src.base), 0);
 	CHECK_EQ(lookup(&w, &d, &e), 0);
-	CHECK_EQ(wire_open(&w, e.nodeid, O_RDONLY, &o), 0);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct fuse_entry_out unused;
 		int r, q;
 
 		memory_source_fail(&src, rows[i].source, rows[i].source);
+		CHECK_EQ(wire_open(&w, e.nodeid, O_RDONLY, &o), 0);
 		r = (int)wire_read(&w, e.nodeid, o.fh, 0, buf, sizeof(buf));
+		CHECK_EQ(wire_release(&w, e.nodeid, o.fh), 0);
 		q = lookup(&w, &other, &unused);
 		if (r != rows[i].reader || q != rows[i].reader)
 			TEST_FAIL("row %zu: read %d, lookup %d", i, r, q);
 	}
-	/* The next read asks again. */
+	/* The next reader asks again. */
 	memory_source_fail(&src, 0, 0);
+	CHECK_EQ(wire_open(&w, e.nodeid, O_RDONLY, &o), 0);
 	CHECK_EQ(wire_read(&w, e.nodeid, o.fh, 4, buf, 5), 5);
 	CHECK(memcmp(buf, "bytes", 5) == 0);
 	CHECK_EQ(wire_counter(&w, "remote_errors"), 8); /* EINTR is nobody's failure */
 	CHECK_EQ(wire_release(&w, e.nodeid, o.fh), 0);
+}
+
+/* As the page cache does: of a READ that failed it asks again for the page that somebody is after.
+ */
+TEST(what_has_just_failed_is_not_waited_for_again)
+{
+	struct fuse_entry_out e = {0};
+	struct fuse_open_out early = {0}, late = {0};
+	struct digest d;
+	char buf[8];
+	TMP_STORE(t);
+	WIRE(w);
+	MEMORY_SOURCE(src);
+
+	memory_source_add(&src, TEXT, strlen(TEXT), /* known= */ true, &d);
+	CHECK_EQ(wire_start(&w, t.store, &src.base), 0);
+	CHECK_EQ(lookup(&w, &d, &e), 0);
+	CHECK_EQ(wire_open(&w, e.nodeid, O_RDONLY, &early), 0);
+	memory_source_fail(&src, 0, -ETIMEDOUT);
+	CHECK_EQ(wire_read(&w, e.nodeid, early.fh, 0, buf, 8), -ETIMEDOUT);
+	memory_source_fail(&src, 0, 0);
+	CHECK_EQ(wire_read(&w, e.nodeid, early.fh, 4, buf, 4), -ETIMEDOUT);
+	CHECK_EQ(memory_source_count(&src, &src.n_ensures), 1);
+	/* Other bytes, and who opens it now, are another matter. */
+	CHECK_EQ(wire_read(&w, e.nodeid, early.fh, 8, buf, 8), 8);
+	CHECK_EQ(wire_open(&w, e.nodeid, O_RDONLY, &late), 0);
+	CHECK_EQ(wire_read(&w, e.nodeid, late.fh, 4, buf, 5), 5);
+	CHECK(memcmp(buf, "bytes", 5) == 0);
+	CHECK_EQ(memory_source_count(&src, &src.n_ensures), 3);
+	CHECK_EQ(wire_release(&w, e.nodeid, early.fh), 0);
+	CHECK_EQ(wire_release(&w, e.nodeid, late.fh), 0);
 }
 
 TEST(a_read_that_waits_holds_up_nobody_else)
