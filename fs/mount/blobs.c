@@ -175,13 +175,17 @@ void blobs_lookup(fuse_req_t req, const char *name)
 		fuse_reply_err(req, errno_for_kernel(r));
 }
 
-void blob_getattr(fuse_req_t req, fuse_ino_t ino)
+/*
+ * Of a spoilt node: with an open file it is a read(2) that wants to know the size, and hears what
+ * any read of it does; without one it is a path, which ESTALE makes the kernel look up again.
+ */
+void blob_getattr(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct digest d;
 	struct stat st;
 	bool pending;
-	int r = -ESTALE;
+	int r = fi != NULL ? -EBADMSG : -ESTALE;
 
 	if (blob_table_get(m->blobs, (uint32_t)ino, &d, &pending))
 		r = local_attr(m, &d, &st, &pending);

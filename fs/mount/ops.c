@@ -86,7 +86,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct stat st;
 
 	if (ino_is_blob(ino))
-		blob_getattr(req, ino);
+		blob_getattr(req, ino, fi);
 	else if (ino_is_ref(ino))
 		refs_getattr(req, ino, fi);
 	else if (fixed_attr(m, ino, &st))

@@ -124,7 +124,7 @@ void blobs_opendir(fuse_req_t req, struct fuse_file_info *fi);
 void blobs_readdir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus);
 void blobs_releasedir(fuse_req_t req, struct fuse_file_info *fi);
 void blobs_unlink(fuse_req_t req, const char *name);
-void blob_getattr(fuse_req_t req, fuse_ino_t ino);
+void blob_getattr(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
 void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi);
 void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
