@@ -18,6 +18,7 @@ enum {
 	OPT_STATUS,
 	OPT_NO_PASSTHROUGH,
 	OPT_READ_TIMEOUT,
+	OPT_HOST_TIMEOUT,
 	OPT_BACKGROUND_RATE,
 	OPT_CACHE_LIMIT,
 	OPT_CACHE_GRACE,
@@ -30,6 +31,7 @@ static const struct option longs[] = {
 	{"source", required_argument, NULL, OPT_SOURCE},
 	{"verify", required_argument, NULL, OPT_VERIFY},
 	{"read-timeout", required_argument, NULL, OPT_READ_TIMEOUT},
+	{"host-timeout", required_argument, NULL, OPT_HOST_TIMEOUT},
 	{"background-rate", required_argument, NULL, OPT_BACKGROUND_RATE},
 	{"cache-limit", required_argument, NULL, OPT_CACHE_LIMIT},
 	{"cache-grace", required_argument, NULL, OPT_CACHE_GRACE},
@@ -66,6 +68,9 @@ void config_print_help(void)
 		"                            sequential reader overlaps with the download, the "
 		"tail waits\n"
 		"  --read-timeout DURATION   deadline of a read that must fetch (default 60s)\n"
+		"  --host-timeout DURATION   a host that is silent for so long is given up for the "
+		"next\n"
+		"                            one (default 10s)\n"
 		"  --background-rate SIZE    bytes per second of fetches that nobody waits for "
 		"(default:\n"
 		"                            no cap)\n"
@@ -131,10 +136,18 @@ static int add_options(struct config *c, const char *list)
 	return 0;
 }
 
-static int take_option(struct config *c, int o, const char *arg)
+static int take_timeout(const char *name, const char *arg, uint64_t *ret_ms)
 {
 	uint64_t ns;
 
+	if (clock_parse_duration(arg, &ns) < 0 || ns < 1000000)
+		return wrong("%s: \"%s\" is no duration such as 30s or 2m", name, arg);
+	*ret_ms = ns / 1000000;
+	return 0;
+}
+
+static int take_option(struct config *c, int o, const char *arg)
+{
 	switch (o) {
 	case OPT_SOURCE:
 		if (c->n_sources == CONFIG_SOURCES_MAX)
@@ -147,11 +160,9 @@ static int take_option(struct config *c, int o, const char *arg)
 		c->verify_at_eof = strcmp(arg, "at-eof") == 0;
 		return 0;
 	case OPT_READ_TIMEOUT:
-		if (clock_parse_duration(arg, &ns) < 0 || ns < 1000000)
-			return wrong("--read-timeout: \"%s\" is no duration such as 30s or 2m",
-				     arg);
-		c->read_timeout_ms = ns / 1000000;
-		return 0;
+		return take_timeout("--read-timeout", arg, &c->read_timeout_ms);
+	case OPT_HOST_TIMEOUT:
+		return take_timeout("--host-timeout", arg, &c->host_timeout_ms);
 	case OPT_BACKGROUND_RATE:
 		if (size_parse(arg, &c->background_bps) < 0 || c->background_bps == 0)
 			return wrong("--background-rate: \"%s\" is no size such as 10M", arg);

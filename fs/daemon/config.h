@@ -19,6 +19,7 @@ struct config {
 	const char *sources[CONFIG_SOURCES_MAX]; /* HOST/REPOSITORY, in order */
 	size_t n_sources;
 	uint64_t read_timeout_ms; /* a read of a remote blob fails after it */
+	uint64_t host_timeout_ms; /* a host that is silent for so long is given up; 0: 10 s */
 	uint64_t background_bps;  /* bytes per second of fills that nobody waits for; 0: no cap */
 	uint64_t cache_bytes;	  /* of what was fetched, and may go again; 0: no limit */
 	uint64_t cache_grace_ns;  /* what was used in it stays */

@@ -77,6 +77,8 @@ static int start_fill(struct daemon *d, struct err *err)
 		.hosts_dir = d->config.hosts_dir,
 		.auth_file = d->config.auth_file,
 		.credentials = d->config.credentials,
+		.connect_ms = d->config.host_timeout_ms,
+		.stall_ms = d->config.host_timeout_ms,
 		.debug = d->config.debug,
 	};
 	struct fill_config fill = {
