@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,17 +60,13 @@ static int spawn(const char *program, const char *verb, int fd, pid_t *ret)
 	return -r;
 }
 
-/* Read until the program closes its end. */
-static int read_all(int fd, int stop_fd, struct buf *out)
+/* Until fd is readable: 0, -ETIMEDOUT, -ECANCELED or from poll(2). */
+static int wait_for(int fd, int stop_fd, uint64_t end_ms)
 {
-	uint64_t end_ms = clock_mono_ms() + TIMEOUT_MS;
-
 	for (;;) {
 		struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
 				      {.fd = stop_fd, .events = POLLIN}};
 		uint64_t now_ms = clock_mono_ms();
-		ssize_t n;
-		int r;
 
 		if (now_ms >= end_ms)
 			return -ETIMEDOUT;
@@ -77,9 +74,20 @@ static int read_all(int fd, int stop_fd, struct buf *out)
 			return -errno;
 		if (p[1].revents != 0)
 			return -ECANCELED;
-		if (p[0].revents == 0)
-			continue;
-		r = buf_reserve(out, 4096);
+		if (p[0].revents != 0)
+			return 0;
+	}
+}
+
+/* Read until the program closes its end. */
+static int read_all(int fd, int stop_fd, uint64_t end_ms, struct buf *out)
+{
+	for (;;) {
+		int r = wait_for(fd, stop_fd, end_ms);
+		ssize_t n;
+
+		if (r == 0)
+			r = buf_reserve(out, 4096);
 		if (r < 0)
 			return r;
 		n = recv(fd, out->data + out->len, 4096, 0);
@@ -95,20 +103,29 @@ static void cut_line(char *s)
 	s[strcspn(s, "\r\n")] = '\0';
 }
 
-static int talk(int fd, const char *input, int stop_fd, struct buf *out)
+/* Who has closed its stdout may go on for long still. */
+static int wait_for_end(pid_t pid, int stop_fd, uint64_t end_ms)
+{
+	cleanup_fd int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? -errno : wait_for(fd, stop_fd, end_ms);
+}
+
+static int talk(int fd, const char *input, int stop_fd, uint64_t end_ms, struct buf *out)
 {
 	size_t n = strlen(input);
 
 	if (send(fd, input, n, MSG_NOSIGNAL) != (ssize_t)n && errno != EPIPE)
 		return -errno;
 	(void)shutdown(fd, SHUT_WR);
-	return read_all(fd, stop_fd, out);
+	return read_all(fd, stop_fd, end_ms, out);
 }
 
 int helper_run(const char *name, const char *verb, const char *input, int stop_fd, struct buf *out,
 	       struct err *err)
 {
 	cleanup_fd int ours = -1, theirs = -1;
+	uint64_t end_ms = clock_mono_ms() + TIMEOUT_MS;
 	char program[160];
 	int fds[2], status = 0, r;
 	pid_t pid = -1;
@@ -124,14 +141,15 @@ int helper_run(const char *name, const char *verb, const char *input, int stop_f
 	if (r < 0)
 		return err_errno(err, -r, "%s", program);
 	(void)close(steal_fd(theirs));
-	r = talk(ours, input, stop_fd, out);
+	r = talk(ours, input, stop_fd, end_ms, out);
+	if (r == 0)
+		r = wait_for_end(pid, stop_fd, end_ms);
 	if (r < 0)
 		(void)kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (r == -ETIMEDOUT)
-		return err_set(err, ETIMEDOUT, "%s: no answer for %d s", program,
-			       TIMEOUT_MS / 1000);
+		return err_set(err, ETIMEDOUT, "%s: not done in %d s", program, TIMEOUT_MS / 1000);
 	if (r < 0)
 		return err_errno(err, -r, "%s", program);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -356,6 +356,14 @@ class Helpers(Case):
         self.assertLess(time.monotonic() - start, 3)
         # and its end is not waited for: see stop()
 
+    def test_one_that_goes_on_after_its_answer_holds_up_no_stop(self):
+        self.start({"credHelpers": {self.registry: "test"}},
+                   self.GIVES + "exec <&- >&-\nexec sleep 50")
+        self.bad(self.ask(cancel_ms=200), errno.ECANCELED)
+        start = time.monotonic()
+        self.assertEqual(self.client.stop(), 0)
+        self.assertLess(time.monotonic() - start, 10)
+
 
 class Tls(Case):
     def setUp(self):
