@@ -376,13 +376,15 @@ static int on_token_data(struct exchange *x, const void *p, size_t n)
 
 static void ask_server(struct grant *g, bool post);
 
-/* A server that knows no POST says so with one of these; GET is older. */
-static bool wants_get(const struct grant *g)
+/*
+ * The server knows no GET: it has not looked at the password, so that this is the first try of it.
+ * The other way round that could not be told: some that know no POST answer it with 401.
+ */
+static bool wants_post(const struct grant *g)
 {
 	int s = g->x.reply.status;
 
-	return g->x.method == EXCHANGE_POST && g->credential.user != NULL &&
-	       (s == 400 || s == 401 || s == 404 || s == 405);
+	return g->x.method == EXCHANGE_GET && g->credential.user != NULL && (s == 404 || s == 405);
 }
 
 static void on_token(struct exchange *x, int r, const struct err *err)
@@ -396,8 +398,8 @@ static void on_token(struct exchange *x, int r, const struct err *err)
 		refused(g, r, 0, &e);
 		return;
 	}
-	if (wants_get(g)) {
-		ask_server(g, /* post= */ false);
+	if (wants_post(g)) {
+		ask_server(g, /* post= */ true);
 		return;
 	}
 	exchange_describe(x, what, sizeof(what));
@@ -497,7 +499,7 @@ static void use_credentials(struct grant *g)
 			0, &err);
 		return;
 	}
-	ask_server(g, any);
+	ask_server(g, /* post= */ c->identity_token != NULL);
 }
 
 static void on_credentials(struct post *p)

@@ -4,9 +4,9 @@
  *
  *   auth_known -> request -> 401 -> auth_answer -> done(authorization) -> request again
  *
- * Bearer: POST with a refresh token or a password (OAuth2), else and where that is not served GET,
- * with Basic or anonymous. Credentials that cannot be had (no helper, a garbled file) do not keep
- * public things from being read: the reason is told once anonymous is refused.
+ * Bearer: POST with a refresh token (OAuth2), GET with a password or anonymous, as docker does;
+ * POST with a password where no GET is served. Credentials that cannot be had (no helper, a garbled
+ * file) do not keep public things from being read: the reason is told once anonymous is refused.
  *
  * Threads: the network thread.
  */
