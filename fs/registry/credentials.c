@@ -213,10 +213,20 @@ static bool is_docker_hub(const char *host)
 	       strcasecmp(host, "index.docker.io") == 0;
 }
 
+static const char *const hub[] = {"index.docker.io", "docker.io", "registry-1.docker.io"};
+
+bool credentials_is_key(const char *key, const char *host)
+{
+	bool is_key = is_key_of(key, host);
+
+	for (size_t i = 0; !is_key && is_docker_hub(host) && i < 3; i++)
+		is_key = is_key_of(key, hub[i]);
+	return is_key;
+}
+
 /* host/a/b, host/a, host; then Docker's other names. */
 static json_t *find_entry(json_t *auths, const char *host, const char *repository)
 {
-	static const char *const hub[] = {"index.docker.io", "docker.io", "registry-1.docker.io"};
 	char name[1024];
 	json_t *v = NULL;
 	int n = snprintf(name, sizeof(name), "%s/%s", is_docker_hub(host) ? "docker.io" : host,

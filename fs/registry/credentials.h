@@ -53,6 +53,12 @@ const char *credentials_path(const struct credentials *c);
 void credential_done(struct credential *c);
 
 /*
+ * Whether a key of "auths" stands for all of host: "quay.io", "https://quay.io/v1/", and any name
+ * of Docker's registry for each of them; but not "quay.io/namespace".
+ */
+bool credentials_is_key(const char *key, const char *host);
+
+/*
  * What a config.json of text says of host without asking helpers; *ret_helper: the program to ask
  * first ("" none), at most n bytes with its NUL. Returns as credentials_find().
  */

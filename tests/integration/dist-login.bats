@@ -85,6 +85,21 @@ auth_of() {
 	[ "$(jq -c '.auths | keys | length' "$CONFIG")" = 2 ]
 }
 
+@test "logout takes out every name that docker has filed a registry under, and no other" {
+	mkdir -p "$HOME/.docker"
+	cat >"$CONFIG" <<-'JSON'
+		{"auths": {"https://c.example/v1/": {"auth": "dTpw"}, "c.example": {"auth": "dTpw"},
+		 "http://c.example": {"auth": "dTpw"}, "c.example/team": {"auth": "dTpw"},
+		 "c.example:5000": {"auth": "dTpw"}, "docker.io": {"auth": "dTpw"},
+		 "https://index.docker.io/v1/": {"auth": "dTpw"}}}
+	JSON
+	dist logout c.example
+	[ "$(jq -c '.auths | keys' "$CONFIG")" = \
+		'["c.example/team","c.example:5000","docker.io","https://index.docker.io/v1/"]' ]
+	dist logout
+	[ "$(jq -c '.auths | keys' "$CONFIG")" = '["c.example/team","c.example:5000"]' ]
+}
+
 @test "a file that is no JSON is left alone" {
 	mkdir -p "$HOME/.docker"
 	local text='{"auths": {"c.example": {"auth": "dTpzM2NyZXQ=" "email": ""}}}'

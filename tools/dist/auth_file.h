@@ -2,11 +2,8 @@
  * The file in which docker, and we, keep who logged in where: config.json of the Docker CLI, or
  * what $REGISTRY_AUTH_FILE names.
  *
- *   {"auths": {"registry.example:5000": {"auth": base64("user:password")}},
- *    "credHelpers": {"other.example": "pass"}, "credsStore": "secretservice"}
- *
- * Keys that are not ours are kept as they are. A change is a new file, 0600, renamed over the
- * old one (or what it is a link to).
+ * What stands in it is auth_text.h's. A change is a new file, 0600, renamed over the old one (or
+ * what it is a link to).
  *
  * Threads: any; of two changes at once the later one wins.
  */
@@ -37,7 +34,10 @@ int auth_file_helper(const char *path, const char *key, char *out, size_t n, str
 int auth_file_set(const char *path, const char *key, const char *user, const char *password,
 		  struct err *err);
 
-/* Take key out; *ret_found: it was there. A file that does not exist is success. */
-int auth_file_remove(const char *path, const char *key, bool *ret_found, struct err *err);
+/*
+ * Take out whatever is filed for host, under any name of it; *ret_found: it was there. A file that
+ * does not exist is success.
+ */
+int auth_file_remove(const char *path, const char *host, bool *ret_found, struct err *err);
 
 #endif

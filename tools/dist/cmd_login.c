@@ -224,7 +224,7 @@ static int forget(const struct cli_program *p, const char *auth_file, const char
 	if (r == 0)
 		r = auth_file_helper(path, key, helper, sizeof(helper), &err);
 	if (r == 0)
-		r = auth_file_remove(path, key, &found, &err);
+		r = auth_file_remove(path, host, &found, &err);
 	if (r == 0 && helper[0] != '\0') {
 		r = helper_run(helper, "erase", key, -1, &out, &err);
 		found = found || r == 0;
