@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,6 +12,7 @@
 
 #define CHUNK_BYTES ((size_t)256 << 10)
 #define MAX_NAMES 1000
+#define ASIDE_NAME_MAX (DIGEST_HEX_LEN + 16)
 
 static int hash_file(int fd, struct hasher *h, struct scrub_result *ret)
 {
@@ -74,11 +76,16 @@ static int open_quarantine(struct store *s)
 	return sub;
 }
 
-static int move_aside(struct store *s, const char *hex, int to_fd)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
-	char name[DIGEST_HEX_LEN + 16];
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
 
-	(void)snprintf(name, sizeof(name), "%s", hex);
+/* name: what it is called there. */
+static int move_aside(struct store *s, const char *hex, int to_fd, char name[ASIDE_NAME_MAX])
+{
+	(void)snprintf(name, ASIDE_NAME_MAX, "%s", hex);
 	for (int i = 1; i < MAX_NAMES; i++) {
 		if (renameat2(s->blobs_fd, hex, to_fd, name, RENAME_NOREPLACE) == 0)
 			return 0;
@@ -86,14 +93,14 @@ static int move_aside(struct store *s, const char *hex, int to_fd)
 			return renameat(s->blobs_fd, hex, to_fd, hex) < 0 ? -errno : 0;
 		if (errno != EEXIST)
 			return -errno;
-		(void)snprintf(name, sizeof(name), "%s.%d", hex, i);
+		(void)snprintf(name, ASIDE_NAME_MAX, "%s.%d", hex, i);
 	}
 	return -EEXIST;
 }
 
 int scrub_quarantine(struct store *s, const struct digest *d, const struct scrub_result *found)
 {
-	char hex[DIGEST_HEX_LEN + 1];
+	char hex[DIGEST_HEX_LEN + 1], name[ASIDE_NAME_MAX];
 	cleanup_fd int to_fd = -1;
 	struct stat st;
 	int r;
@@ -106,11 +113,19 @@ int scrub_quarantine(struct store *s, const struct digest *d, const struct scrub
 	r = blob_stat(s, d, &st);
 	if (r < 0)
 		return r;
-	if (st.st_dev != found->st.st_dev || st.st_ino != found->st.st_ino)
+	if (!is_same_file(&st, &found->st))
 		return -ENOENT;
 	digest_hex(d, hex);
-	r = move_aside(s, hex, to_fd);
-	if (r == 0)
-		r = fd_sync(to_fd);
+	r = move_aside(s, hex, to_fd, name);
+	if (r < 0)
+		return r;
+	/* Whoever put another one there between the two looks gets it back. */
+	if (fstatat(to_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_same_file(&st, &found->st)) {
+		if (renameat2(to_fd, name, s->blobs_fd, hex, RENAME_NOREPLACE) < 0)
+			return errno == EEXIST ? -ENOENT : -errno;
+		r = fd_sync_dir(s->blobs_fd, ".");
+		return r < 0 ? r : -ENOENT;
+	}
+	r = fd_sync(to_fd);
 	return r == 0 ? fd_sync_dir(s->blobs_fd, ".") : r;
 }

@@ -31,7 +31,8 @@ int scrub_blob(struct store *s, const struct digest *d, struct scrub_result *ret
 
 /*
  * Move the file that scrub_blob() found to <root>/quarantine/sha256/<hex>, durably; where that
- * name is taken, to <hex>.1 and so on. -ENOENT when another file has the blob's name by now.
+ * name is taken, to <hex>.1 and so on. -ENOENT when another file has the blob's name by now, or
+ * that one was written since: then it stays.
  */
 int scrub_quarantine(struct store *s, const struct digest *d, const struct scrub_result *found);
 

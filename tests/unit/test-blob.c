@@ -226,6 +226,42 @@ TEST(damage_is_found_and_set_aside_under_names_of_its_own)
 	CHECK(blob_exists(t.store, &hello));
 }
 
+/* What somebody else does to the store just before the next renameat2(2). */
+static struct tmp_store *meddle_with;
+
+int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags)
+{
+	struct tmp_store *t = meddle_with;
+
+	meddle_with = NULL;
+	if (t != NULL && tmp_store_put(t, "blobs/sha256/new", "hello") == 0)
+		(void)renameat(from_fd, "new", from_fd, from);
+	return __real_renameat2(from_fd, from, to_fd, to, flags);
+}
+
+TEST(a_good_blob_that_takes_the_place_of_a_damaged_one_is_not_set_aside)
+{
+	struct digest hello = digest_of_hex(HELLO);
+	struct scrub_result res;
+	TMP_STORE(t);
+
+	CHECK_EQ(tmp_store_put(&t, "blobs/sha256/" HELLO, "damaged"), 0);
+	CHECK_EQ(scrub_blob(t.store, &hello, &res), -EBADMSG);
+	meddle_with = &t;
+	CHECK_EQ(scrub_quarantine(t.store, &hello, &res), -ENOENT);
+	CHECK(meddle_with == NULL);
+	CHECK_EQ(scrub_blob(t.store, &hello, &res), 0);
+	CHECK(!tmp_store_has(&t, "quarantine/sha256/" HELLO));
+	/* Nor one that was mended where it lies. */
+	CHECK_EQ(tmp_store_put(&t, "blobs/sha256/" HELLO, "damaged"), 0);
+	CHECK_EQ(scrub_blob(t.store, &hello, &res), -EBADMSG);
+	CHECK_EQ(tmp_store_put(&t, "blobs/sha256/" HELLO, "hello"), 0);
+	CHECK_EQ(scrub_quarantine(t.store, &hello, &res), -ENOENT);
+	CHECK_EQ(scrub_blob(t.store, &hello, &res), 0);
+}
+
 TEST(the_table_of_active_ingests_is_sorted_and_escaped)
 {
 	cleanup_buf struct buf out;
