@@ -47,7 +47,8 @@ static int open_dir(struct store *s, bool make)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The object in the file; -ENOENT when there is none, or it is no object. */
+/* The object in the file; -ENOENT when there is none, or it is no object. What is too large to be
+ * read is not ours to replace: -E2BIG. */
 static int load(int dir_fd, const char *hex, json_t **ret)
 {
 	cleanup_buf struct buf text;
@@ -56,10 +57,8 @@ static int load(int dir_fd, const char *hex, json_t **ret)
 
 	buf_init(&text, MAX_FILE_BYTES);
 	r = fd_read_file(dir_fd, hex, &text);
-	if (r == -E2BIG || r == -EINVAL)
-		return -ENOENT;
 	if (r < 0)
-		return r;
+		return r == -EINVAL ? -ENOENT : r;
 	o = json_loadb(text.data, text.len, 0, NULL);
 	if (!json_is_object(o)) {
 		json_decref(o);
@@ -202,7 +201,10 @@ static int write_locked(int dir_fd, const struct digest *d, const struct label *
 	int r;
 
 	digest_hex(d, hex);
-	if (load(dir_fd, hex, &o) < 0)
+	r = load(dir_fd, hex, &o);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT)
 		o = json_object();
 	if (o == NULL)
 		return -ENOMEM;

@@ -49,13 +49,17 @@ void label_init(struct label *l);
  */
 int label_add_source(struct label *l, const char *source);
 
-/* Returns 0, -ENOENT (also for a garbled file), -ENOMEM or from open(2), read(2). */
+/*
+ * Returns 0, -ENOENT (also for a garbled file), -E2BIG (a file of more than 64 KiB), -ENOMEM or
+ * from open(2), read(2).
+ */
 int label_read(struct store *s, const struct digest *d, struct label *ret);
 
 /*
  * Replace the label; keys that we do not know are kept. Atomic, not synced: a label that power
  * loss takes is learnt again. Returns 0, -EROFS (a read-only store), -EBUSY (somebody held the lock
- * for ten seconds), -ENOMEM or from the file system.
+ * for ten seconds), -E2BIG (what is there is too large to be read, and stays), -ENOMEM or from the
+ * file system.
  */
 int label_write(struct store *s, const struct digest *d, const struct label *l);
 

@@ -131,6 +131,28 @@ TEST(a_garbled_label_says_nothing_and_is_written_anew)
 	}
 }
 
+TEST(a_label_too_large_to_be_read_is_an_error_and_stays)
+{
+	static char text[70000];
+	struct digest d = digest(1);
+	cleanup_buf struct buf after;
+	struct label l;
+	TMP_STORE(t);
+
+	CHECK(t.store != NULL);
+	(void)snprintf(text, sizeof(text), "{\"pinned\":\"yes\",\"future\":\"%066000d\"}", 1);
+	CHECK_EQ(put_label(&t, &d, text), 0);
+	CHECK_EQ(label_read(t.store, &d, &l), -E2BIG);
+	label_init(&l);
+	CHECK_EQ(label_write(t.store, &d, &l), -E2BIG);
+	CHECK_EQ(label_learn(t.store, &d, "host/x", NULL, 7, NULL), -E2BIG);
+	CHECK_EQ(label_set_pin(t.store, &d, LABEL_UNPINNED), -E2BIG);
+	CHECK_EQ(label_claim(t.store, &d), 0); /* nobody evicts it as it is */
+	buf_init(&after, sizeof(text));
+	CHECK_EQ(label_text(&t, &d, &after), 0);
+	CHECK_STR(after.data, text);
+}
+
 TEST(members_of_the_wrong_type_say_nothing_but_a_pin_that_is_not_understood_pins)
 {
 	struct digest d = digest(1);
