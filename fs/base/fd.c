@@ -162,6 +162,28 @@ int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t 
 	return r;
 }
 
+/* ".<number>" that ends at end: where it begins, or NULL. */
+static const char *skip_number_back(const char *name, const char *end)
+{
+	const char *s = end;
+
+	while (s > name && s[-1] >= '0' && s[-1] <= '9')
+		s--;
+	return s < end && s > name && s[-1] == '.' ? s - 1 : NULL;
+}
+
+bool fd_is_temporary(const char *name)
+{
+	const char *end = name + strlen(name);
+
+	if (name[0] != '.' || end - name < 4 || strcmp(end - 4, ".tmp") != 0)
+		return false;
+	end = skip_number_back(name, end - 4);
+	if (end != NULL)
+		end = skip_number_back(name, end);
+	return end != NULL && end - name > 1;
+}
+
 static int lock(int fd, short type)
 {
 	struct flock fl = {.l_type = type, .l_whence = SEEK_SET};

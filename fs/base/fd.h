@@ -38,10 +38,13 @@ int fd_openat2(int dir_fd, const char *path, int flags, mode_t mode, uint64_t re
 int fd_read_file(int dir_fd, const char *name, struct buf *b);
 
 /*
- * Replace a small file whole: temporary file beside it, fsync, rename. The directory is not
- * synced: callers order that themselves.
+ * Replace a small file whole: temporary file beside it, ".NAME.PID.N.tmp", fsync, rename. The
+ * directory is not synced: callers order that themselves.
  */
 int fd_write_file(int dir_fd, const char *name, const void *p, size_t n, mode_t mode);
+
+/* Whether a file of that name is such a temporary one. */
+bool fd_is_temporary(const char *name);
 
 /*
  * Take an exclusive open-file-description lock (F_OFD_SETLK) on all of fd: it is released when

@@ -6,6 +6,7 @@
 #include "lib/test.h"
 #include "lib/tmp_store.h"
 #include "store/ingest.h"
+#include "store/leftovers.h"
 #include "store/store_cleanup.h"
 
 #define HEX "1111111111111111111111111111111111111111111111111111111111111111"
@@ -89,6 +90,55 @@ TEST(leftovers_are_swept_and_what_nobody_knows_stays)
 	n = 0;
 	CHECK_EQ(ingest_walk(t.store, count_ref, &n), 0);
 	CHECK_EQ(n, 1);
+}
+
+static int put_old(struct tmp_store *t, const char *path)
+{
+	static const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+
+	if (tmp_store_put(t, path, "x") < 0)
+		return -1;
+	return utimensat(store_root_fd(t->store), path, long_ago, 0);
+}
+
+TEST(temporary_files_are_swept_once_they_are_old_and_nothing_that_looks_like_them)
+{
+	static const char *const swept[] = {".index.json.12.3.tmp", ".oci-layout.1.0.tmp",
+					    "labels/.manifests.7.1.tmp",
+					    "labels/sha256/." HEX ".123.124.tmp"};
+	static const char *const kept[] = {
+		"index.json",	".lock.tmp",	      ".a.1.2.tmp~",	  "b.1.2.tmp",
+		".c.1.x.tmp",	".d..2.tmp",	      ".e.2.tmp",	  ".1.2.tmp",
+		"labels/.lock", "labels/sha256/" HEX, "blobs/.f.1.2.tmp", "quarantine/.g.1.2.tmp"};
+	const size_t n_swept = sizeof(swept) / sizeof(swept[0]);
+	int64_t now = clock_wall_ns();
+	size_t n = 0;
+	int told = 0;
+	TMP_STORE(t);
+
+	CHECK_EQ(leftovers_sweep(t.store, now, false, count_name, &told), 0); /* no labels yet */
+	for (n = 0; n < 3; n++) {
+		static const char *const dirs[] = {"labels", "labels/sha256", "quarantine"};
+
+		CHECK_EQ(mkdirat(store_root_fd(t.store), dirs[n], 0755), 0);
+	}
+	for (n = 0; n < n_swept; n++)
+		CHECK_EQ(put_old(&t, swept[n]), 0);
+	for (n = 0; n < sizeof(kept) / sizeof(kept[0]); n++)
+		CHECK_EQ(put_old(&t, kept[n]), 0);
+	CHECK_EQ(tmp_store_put(&t, ".index.json.9.9.tmp", "x"), 0); /* being written */
+	CHECK_EQ(leftovers_sweep(t.store, 0, false, count_name, &told), 0);
+	CHECK_EQ(told, 0);
+	CHECK_EQ(leftovers_sweep(t.store, now, /* dry_run= */ true, count_name, &told), 0);
+	CHECK_EQ(told, n_swept);
+	CHECK(tmp_store_has(&t, swept[0]));
+	CHECK_EQ(leftovers_sweep(t.store, now + 3600000000000, false, count_name, &told), 0);
+	CHECK_EQ(told, 2 * n_swept);
+	for (n = 0; n < n_swept; n++)
+		CHECK(!tmp_store_has(&t, swept[n]));
+	for (n = 0; n < sizeof(kept) / sizeof(kept[0]); n++)
+		CHECK(tmp_store_has(&t, kept[n]));
+	CHECK(tmp_store_has(&t, ".index.json.9.9.tmp"));
 }
 
 /* Missing or garbled side files never wedge a ref. */

@@ -9,6 +9,7 @@
 #include "dist/dist.h"
 #include "dist/root.h"
 #include "store/ingest.h"
+#include "store/leftovers.h"
 #include "store/store_cleanup.h"
 
 static int print_ref(void *arg, const struct ingest_status *st)
@@ -25,11 +26,19 @@ static int print_ref(void *arg, const struct ingest_status *st)
 }
 
 /* Leftovers have no ref to print. */
-static int log_leftover(void *arg, const char *name)
+static int log_leftover(void *arg, const char *path)
 {
-	log_info("clean", "%s ingest/%s, a leftover",
-		 *(const bool *)arg ? "would remove" : "remove", name);
+	log_info("clean", "%s %s, a leftover", *(const bool *)arg ? "would remove" : "remove",
+		 path);
 	return 0;
+}
+
+static int log_ingest(void *arg, const char *name)
+{
+	char path[300];
+
+	(void)snprintf(path, sizeof(path), "ingest/%s", name);
+	return log_leftover(arg, path);
 }
 
 int cmd_clean(const struct cli_program *p, int argc, char **argv)
@@ -63,6 +72,8 @@ int cmd_clean(const struct cli_program *p, int argc, char **argv)
 	before_ns = age_ns > (uint64_t)before_ns ? 0 : before_ns - (int64_t)age_ns;
 	r = ingest_expire(s, before_ns, dry_run, print_ref, NULL);
 	if (r == 0)
-		r = ingest_sweep(s, before_ns, dry_run, log_leftover, &dry_run);
+		r = ingest_sweep(s, before_ns, dry_run, log_ingest, &dry_run);
+	if (r == 0)
+		r = leftovers_sweep(s, before_ns, dry_run, log_leftover, &dry_run);
 	return r < 0 ? cli_fail(p, "clean", NULL, r) : CLI_OK;
 }
