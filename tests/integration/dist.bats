@@ -111,6 +111,17 @@ begin_ingest() {
 		dist "$c" --help | grep -q "^usage: dist $c"
 		dist help "$c" | grep -q "^usage: dist $c"
 	done
+	# Every summary begins in one column, also where the names are many or it takes two lines.
+	awk '/^  delete/ {at = index($0, "Remove blobs")}
+		/^$/ {on = 0}
+		on {lines[n++] = $0}
+		/^Commands:/ {on = 1}
+		END {
+			for (i in lines)
+				if (substr(lines[i], at - 1, 1) != " " || substr(lines[i], at, 1) == " ")
+					bad = 1
+			exit bad || n == 0 || at == 0
+		}' out
 	dist --version | grep -qE '^dist version [0-9]+\.[0-9]+\.[0-9]+$'
 }
 

@@ -13,16 +13,29 @@
 
 static const struct cli_command *current; /* the command that runs, for its help */
 
+/* "delete, del,remove,rm"; returns how long that is. */
+static int names_of(const struct cli_command *c, char out[64])
+{
+	return snprintf(out, 64, "%s%s%s", c->name, c->aliases != NULL ? ", " : "",
+			c->aliases != NULL ? c->aliases : "");
+}
+
 static void print_program_help(const struct cli_program *p)
 {
+	char names[64];
+	int width = 16;
+
+	for (const struct cli_command *c = p->commands; c->name != NULL; c++)
+		if (names_of(c, names) > width)
+			width = names_of(c, names);
 	printf("usage: %s [--debug] COMMAND [ARG...]\n\n%s\n\nCommands:\n", p->name, p->summary);
 	for (const struct cli_command *c = p->commands; c->name != NULL; c++) {
-		char names[64];
+		const char *line = c->summary, *next = strchr(line, '\n');
 
-		(void)snprintf(names, sizeof(names), "%s%s%s", c->name,
-			       c->aliases != NULL ? ", " : "",
-			       c->aliases != NULL ? c->aliases : "");
-		printf("  %-16s %s\n", names, c->summary);
+		(void)names_of(c, names);
+		for (; next != NULL; line = next + 1, next = strchr(line, '\n'), names[0] = '\0')
+			printf("  %-*s %.*s\n", width, names, (int)(next - line), line);
+		printf("  %-*s %s\n", width, names, line);
 	}
 	printf("\nOptions:\n"
 	       "  --debug          tell what is done on stderr\n"

@@ -23,7 +23,7 @@ struct cli_command {
 	const char *name;
 	const char *aliases; /* "del" or "del,rm", or NULL */
 	const char *args;    /* "[options] DIGEST..." */
-	const char *summary; /* one line */
+	const char *summary; /* one line, or more */
 	const char *options; /* help text of its options, lines, or NULL */
 	/* argv[0] is the command's name. Returns an exit status. */
 	int (*run)(const struct cli_program *p, int argc, char **argv);
