@@ -12,7 +12,7 @@ static struct image_entry entry(const char *name, uint8_t fill)
 {
 	struct image_entry e = {.size = fill};
 
-	(void)snprintf(e.name, sizeof(e.name), "%s", name);
+	(void)snprintf(e.name, sizeof(e.name), "%.*s", IMAGE_NAME_MAX - 1, name);
 	(void)snprintf(e.mediatype, sizeof(e.mediatype), "application/x");
 	memset(e.digest.bytes, fill, DIGEST_BYTES);
 	return e;
