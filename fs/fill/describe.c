@@ -97,13 +97,45 @@ static bool learn_children(struct fill *f, const void *p, size_t n, const char *
 	return true;
 }
 
-/* Remember in labels/manifests that d is one: behind what is there, once. */
-static void note_manifest(struct fill *f, const struct digest *d)
+/* Of one commit several tell, and each file is parsed once. */
+static bool is_parsed(struct fill *f, const struct digest *d, ino_t ino)
+{
+	const struct known_blob *b;
+	bool is;
+
+	fill_lock(f);
+	b = known_get(f->known, d);
+	is = b != NULL && b->parsed == ino;
+	fill_unlock(f);
+	return is;
+}
+
+/* Whether it is the first file of d that was. */
+static bool set_parsed(struct fill *f, const struct digest *d, ino_t ino)
+{
+	struct known_blob *b;
+	bool first = true;
+
+	fill_lock(f);
+	if (known_learn(f->known, d, KNOWN_NO_SIZE, NULL, NULL) == 0) {
+		b = known_get(f->known, d);
+		first = b->parsed == 0;
+		b->parsed = ino;
+	}
+	fill_unlock(f);
+	return first;
+}
+
+/* Remember that d is one: in labels/manifests behind what is there, once. */
+static void note_manifest(struct fill *f, const struct digest *d, ino_t ino)
 {
 	char line[DIGEST_HEX_LEN + 2];
-	cleanup_fd int fd = openat(store_root_fd(f->config.store), LIST_NAME,
-				   O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int fd = -1;
 
+	if (!set_parsed(f, d, ino))
+		return;
+	fd = openat(store_root_fd(f->config.store), LIST_NAME,
+		    O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return; /* the next scan finds it */
 	digest_hex(d, line);
@@ -124,7 +156,7 @@ void describe_fd(struct fill *f, const struct digest *d, int fd, const char *sou
 		return;
 	n = fd_pread_full(fd, bytes, (size_t)st.st_size, 0);
 	if (n == st.st_size && learn_children(f, bytes, (size_t)n, source))
-		note_manifest(f, d);
+		note_manifest(f, d, st.st_ino);
 }
 
 /* Where children of d come from: where d did. */
@@ -156,20 +188,21 @@ static bool describe_at_rest(struct fill *f, const struct digest *d)
 	return learn_children(f, bytes.data, bytes.len, source);
 }
 
-static bool looks_like_manifest(struct fill *f, const struct digest *d)
+static bool looks_like_manifest(struct fill *f, const struct digest *d, struct stat *st)
 {
 	cleanup_fd int fd = blob_open(f->config.store, d);
-	struct stat st;
 
 	if (fd >= 0)
 		blob_only_scanned(fd);
-	return fd >= 0 && fstat(fd, &st) == 0 && may_be_manifest(fd, (uint64_t)st.st_size);
+	return fd >= 0 && fstat(fd, st) == 0 && may_be_manifest(fd, (uint64_t)st->st_size);
 }
 
 void describe_blob(struct fill *f, const struct digest *d)
 {
-	if (looks_like_manifest(f, d) && describe_at_rest(f, d))
-		note_manifest(f, d);
+	struct stat st;
+
+	if (looks_like_manifest(f, d, &st) && !is_parsed(f, d, st.st_ino) && describe_at_rest(f, d))
+		note_manifest(f, d, st.st_ino);
 }
 
 struct scan {
@@ -255,7 +288,7 @@ static int scan_new(struct scan *s, const struct digest *old, size_t n_old)
 		    st.st_size > (off_t)MANIFEST_MAX_BYTES ||
 		    (n_old > 0 && bsearch(&d, old, n_old, sizeof(d), seen_before) != NULL))
 			continue;
-		if (looks_like_manifest(s->f, &d) && describe_at_rest(s->f, &d) &&
+		if (looks_like_manifest(s->f, &d, &st) && describe_at_rest(s->f, &d) &&
 		    add_found(s, &d) < 0)
 			return -ENOMEM;
 	}
@@ -402,18 +435,19 @@ static bool learn_label(struct fill *f, const struct digest *d)
 int describe_info(struct fill *f, const struct digest *d, struct blob_info *ret)
 {
 	const struct known_blob *b;
-	bool told = false;
+	bool sized, told = false;
 
 	fill_lock(f);
 	b = known_get(f->known, d);
-	if (b == NULL) {
+	if (b == NULL || !b->sized) {
 		wait_for_scan_locked(f);
 		b = known_get(f->known, d);
 	}
-	if (b != NULL)
+	sized = b != NULL && b->sized;
+	if (sized)
 		told = describe_locked(f, b, ret);
 	fill_unlock(f);
-	if (b != NULL || !learn_label(f, d))
+	if (sized || !learn_label(f, d))
 		return told ? 0 : -ENOENT;
 	fill_lock(f);
 	b = known_get(f->known, d);

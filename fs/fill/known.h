@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/digest.h"
 
@@ -20,6 +21,7 @@ struct known_blob {
 	struct digest digest;
 	uint64_t size;
 	uint64_t local; /* bytes that an unfinished fill has, as last seen */
+	ino_t parsed;	/* the file of it that was parsed, as a manifest; 0: none */
 	uint16_t mediatype_no;
 	uint16_t source_no;
 	bool sized; /* size is known */

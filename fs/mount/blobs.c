@@ -392,6 +392,10 @@ void blobs_appeared(struct mount *m, const struct digest *d)
 		invalidate(m, d); /* the next lookup finds the complete node */
 	if (m->grows != NULL)
 		m->grows(m->grows_arg);
+}
+
+void blobs_committed(struct mount *m, const struct digest *d)
+{
 	if (m->source != NULL)
 		m->source->ops->committed(m->source, d);
 }

@@ -131,6 +131,8 @@ void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* A blob appeared (commit) or went (rm, evicted, or a change from outside): called from a job. */
 void blobs_appeared(struct mount *m, const struct digest *d);
 void blobs_gone(struct mount *m, const struct digest *d);
+/* The source is told that it is here: before the answer of the close() that brought it. */
+void blobs_committed(struct mount *m, const struct digest *d);
 /* Bytes of its pending node were wrong: struct blob_listener's. */
 void blobs_spoilt(struct blob_listener *l, const struct digest *d);
 

@@ -184,8 +184,8 @@ static void flush_job(struct job *j)
 
 	account(m, ref_of(j, &info), r, committed, &d, &err);
 	/* Before the answer: what a manifest describes is known once close() has returned. */
-	if (committed && m->source != NULL)
-		m->source->ops->committed(m->source, &d);
+	if (committed)
+		blobs_committed(m, &d);
 	fuse_reply_err(j->req, errno_for_kernel(r));
 	if (committed)
 		blobs_appeared(m, &d);
@@ -206,8 +206,10 @@ static void release_job(struct job *j)
 	ref_tree_clear_writer(m->refs, ref, f);
 	(void)ingest_file_unref(f);
 	fuse_reply_err(j->req, 0);
-	if (committed)
+	if (committed) {
 		blobs_appeared(m, &d);
+		blobs_committed(m, &d);
+	}
 }
 
 void ref_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -28,8 +28,10 @@ static void handle(struct mount *m, const struct inotify_event *e)
 		return;
 	if ((e->mask & (IN_DELETE | IN_MOVED_FROM)) != 0)
 		blobs_gone(m, &d);
-	if ((e->mask & (IN_CREATE | IN_MOVED_TO)) != 0)
+	if ((e->mask & (IN_CREATE | IN_MOVED_TO)) != 0) {
 		blobs_appeared(m, &d);
+		blobs_committed(m, &d);
+	}
 }
 
 static void *watch_main(void *arg)

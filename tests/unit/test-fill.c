@@ -530,6 +530,7 @@ TEST(a_manifest_describes_its_children_without_a_request)
 	struct question q;
 	struct blob_info info;
 	uint64_t sum = 0;
+	struct stat st;
 
 	CHECK_EQ(digest_of("{}", 2, &config), 0);
 	(void)snprintf(
@@ -540,6 +541,8 @@ TEST(a_manifest_describes_its_children_without_a_request)
 		"\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"%s\",\"size\":%llu}]}",
 		digest_text(&config).s, digest_text(&g.d).s, (unsigned long long)SIZE);
 	m = fake_put(g.net, REPO, text, strlen(text), "application/vnd.oci.image.manifest.v1+json");
+	CHECK_EQ(mkdirat(store_root_fd(g.tmp.store), "labels", 0755), 0);
+	CHECK_EQ(tmp_store_put(&g.tmp, "labels/manifests", ""), 0);
 	CHECK_EQ(fill_add_source(g.f, GOOD "/" REPO, NULL), 0);
 	CHECK_EQ(src->ops->describe(src, &m, &info), -ENOENT);
 	looked_up(&q, g.f, &m);
@@ -558,6 +561,11 @@ TEST(a_manifest_describes_its_children_without_a_request)
 	CHECK_EQ(src->ops->known(src, see, &sum), 0);
 	CHECK_EQ(sum, SIZE + 2);
 	CHECK_EQ(fake_counter(g.net, &g.net->requests) + fake_counter(g.net, &g.net->stats), 0);
+	/* It is parsed once, however many tell of it. */
+	src->ops->committed(src, &m);
+	src->ops->committed(src, &m);
+	CHECK_EQ(fstatat(store_root_fd(g.tmp.store), "labels/manifests", &st, 0), 0);
+	CHECK_EQ(st.st_size, DIGEST_HEX_LEN + 1);
 	/* And again after a restart, which finds it in the store. */
 	g.f = fill_free(g.f);
 	{
