@@ -106,10 +106,12 @@ TEST(temporary_files_are_swept_once_they_are_old_and_nothing_that_looks_like_the
 	static const char *const swept[] = {".index.json.12.3.tmp", ".oci-layout.1.0.tmp",
 					    "labels/.manifests.7.1.tmp",
 					    "labels/sha256/." HEX ".123.124.tmp"};
-	static const char *const kept[] = {
-		"index.json",	".lock.tmp",	      ".a.1.2.tmp~",	  "b.1.2.tmp",
-		".c.1.x.tmp",	".d..2.tmp",	      ".e.2.tmp",	  ".1.2.tmp",
-		"labels/.lock", "labels/sha256/" HEX, "blobs/.f.1.2.tmp", "quarantine/.g.1.2.tmp"};
+	static const char *const kept[] = {"index.json",       ".lock.tmp",
+					   ".a.1.2.tmp~",      "b.1.2.tmp",
+					   ".c.1.x.tmp",       ".d..2.tmp",
+					   ".e.2.tmp",	       ".1.2.tmp",
+					   "labels/.lock",     ("labels/sha256/" HEX),
+					   "blobs/.f.1.2.tmp", "quarantine/.g.1.2.tmp"};
 	const size_t n_swept = sizeof(swept) / sizeof(swept[0]);
 	int64_t now = clock_wall_ns();
 	size_t n = 0;
