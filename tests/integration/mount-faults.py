@@ -277,9 +277,13 @@ class Table(Mounted):
             self.complain(c, "no error")
         elif r.errno not in c.errnos:
             self.complain(c, os.strerror(r.errno))
-        said = self.fs.error(c.digest)
-        if not any(w in said for w in c.words):
-            self.complain(c, "the reason is not named")
+        # The other reader may have begun a new try, and what is under way has not failed.
+        end = time.monotonic() + 10
+        while not any(w in self.fs.error(c.digest) for w in c.words):
+            if time.monotonic() > end:
+                self.complain(c, "the reason is not named")
+                break
+            time.sleep(0.05)
 
     def again(self, c):
         """The host is well: so is the blob, once a try that was put off has been made."""

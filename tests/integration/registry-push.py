@@ -175,14 +175,14 @@ class Authorized(Case):
 
     def test_with_a_token_for_pushing(self):
         self.pushed(self.push())
-        scopes = [e["form"]["scope"] for e in self.events("token")]
-        self.assertEqual(scopes[0], ["repository:new:pull,push repository:new:pull"])
+        scopes = [e["query"]["scope"] for e in self.events("token")]
+        self.assertEqual(scopes[0][0], "repository:new:pull,push")
 
     def test_with_one_for_both_repositories(self):
         self.pushed(self.push(repository="old"), repository="old")
         self.forget()
         self.pushed(self.push(**{"from": "old"}), "mounted")
-        self.assertIn("repository:old:pull", self.events("token")[0]["form"]["scope"][0])
+        self.assertIn("repository:old:pull", self.events("token")[0]["query"]["scope"])
 
     def test_it_is_taken_back_in_the_middle(self):
         self.rules({"method": "PATCH", "do": "expire", "nth": [3, 3]})

@@ -20,9 +20,12 @@ class Peer(unittest.TestCase):
     def setUp(self):
         self.dir = tempfile.mkdtemp(prefix="rpc-grpcio-")
         self.path = os.path.join(self.dir, "s")
-        self.server = subprocess.Popen([os.path.join(TESTBIN, "rpc-peer"), self.path])
-        wait_until(lambda: os.path.exists(self.path))
-        self.channel = open_channel(self.path)
+        self.start_server(self.path)
+
+    def start_server(self, path):
+        self.server = subprocess.Popen([os.path.join(TESTBIN, "rpc-peer"), path])
+        wait_until(lambda: os.path.exists(path))
+        self.channel = open_channel(path)
         # The name is there from bind() on, and nobody listens before listen().
         grpc.channel_ready_future(self.channel).result(timeout=DEADLINE)
         self.shim = Shim(self.channel)
@@ -143,10 +146,8 @@ class Peer(unittest.TestCase):
             next(stream)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(self.server.wait(timeout=DEADLINE), 0)
-        self.server = subprocess.Popen([os.path.join(TESTBIN, "rpc-peer"), self.path + "2"])
-        wait_until(lambda: os.path.exists(self.path + "2"))
-        self.channel = grpc.insecure_channel("unix:" + self.path + "2")
-        self.shim = Shim(self.channel)
+        self.channel.close()
+        self.start_server(self.path + "2")  # for tearDown
 
 
 if __name__ == "__main__":
