@@ -7,7 +7,7 @@
  * Before the n-th fsync, fdatasync, rename or link of the process the file system is shut down:
  * with flag 2 what the journal has not written is lost, with flag 1 the journal is written and
  * the data is not. The program goes on and sees EIO everywhere; it must not report success. The
- * mark tells that the cut took place.
+ * mark tells that the cut takes place.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -34,15 +34,19 @@ static void count(void)
 	    atomic_fetch_add(&calls, 1) + 1 != strtol(at, NULL, 10))
 		return;
 	flags = (uint32_t)strtoul(flag, NULL, 10);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || ioctl(fd, EXT4_IOC_SHUTDOWN, &flags) < 0) {
+	/* First the mark: other threads see the file system gone before this one goes on. */
+	fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || close(fd) < 0) {
 		perror("powercut");
 		abort();
 	}
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, EXT4_IOC_SHUTDOWN, &flags) < 0) {
+		perror("powercut");
+		(void)unlink(mark);
+		abort();
+	}
 	(void)close(fd);
-	fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		(void)close(fd);
 }
 /* NOLINTEND(concurrency-mt-unsafe) */
 
