@@ -266,6 +266,42 @@ no_fill() {
 	unmount_fs
 }
 
+pull_app() {
+	mkdir -p "$T/hosts"
+	timeout 60 dist pull --root "$ROOT" --hosts-dir "$T/hosts" "$FAKE/team/app:v1" 3>&- 2>&1
+}
+
+is_on_its_way() {
+	dist active --root "$ROOT" | grep -q "$LAYER"
+}
+
+@test "dist pull joins the fetch of a mount" {
+	FAKE_CONF='{"hosts": {"main": {"bandwidth": 500000}}}' fake_mount
+	sha256sum <"$BLOBS/$LAYER" >"$T/one" 3>&- &
+	reader=$!
+	poll_until 10 grep -q "filling" "$MNT/active"
+	pull_app
+	[ -e "$ROOT/blobs/sha256/$LAYER" ]
+	check_store
+	wait "$reader"
+	grep -q "$LAYER" "$T/one"
+	[ "$(sent)" -eq "$SIZE" ]
+	unmount_fs
+}
+
+@test "a reader of the mount joins the fetch of dist pull" {
+	FAKE_CONF='{"hosts": {"main": {"bandwidth": 500000}}}' fake_mount
+	pull_app >"$T/pull.log" &
+	pull=$!
+	poll_until 10 is_on_its_way
+	[ "$(sha_of "$BLOBS/$LAYER")" = "$LAYER" ]
+	wait "$pull"
+	[ "$(sent)" -eq "$SIZE" ]
+	[ "$(status_of fills_followed)" -eq 1 ]
+	check_store
+	unmount_fs
+}
+
 @test "kill -9 in the middle of fetches: resumed, and next to nothing is fetched twice" {
 	FAKE_CONF='{"hosts": {"main": {"bandwidth": 4000000}}}' fake_mount --verify at-eof
 	kills=0

@@ -246,6 +246,19 @@ class Tls(Real):
         with open(d + "/hosts.toml", "w", encoding="utf-8") as f:
             f.write('server = "https://%s"\nca = "%s"\n' % (self.registry, self.path("s.pem")))
 
+    def versions(self):
+        """Of HTTP, that the client has asked by."""
+        with open(self.path("registry.log"), encoding="utf-8") as f:
+            return re.findall(r' HTTP/([\d.]+)" \d+ \d+ "[^"]*" "contentfs', f.read())
+
+    def test_what_skopeo_wrote(self):
+        super().test_what_skopeo_wrote()
+        self.assertEqual(set(self.versions()), {"2.0"})
+
+    def test_there_and_back(self):
+        super().test_there_and_back()
+        self.assertEqual(set(self.versions()), {"2.0"})
+
 
 if __name__ == "__main__":
     for program in ("docker-registry", "skopeo", "openssl"):
