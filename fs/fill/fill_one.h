@@ -67,8 +67,9 @@ struct fill_one {
 	bool wrong;	       /* the bytes did not match: they go */
 	struct list ranges;
 	unsigned int n_ranges;
-	uint64_t length; /* of the last range that was asked for */
-	uint64_t cursor; /* where the background goes on */
+	uint64_t length;      /* of the last range that was asked for */
+	uint64_t bytes_per_s; /* of the last that came; 0: none did */
+	uint64_t cursor;      /* where the background goes on */
 	uint64_t hash_saved_at;
 	unsigned int n_retries; /* after a mismatch */
 };
@@ -87,6 +88,7 @@ struct range {
 	struct source *source;
 	uint64_t start, at, end;
 	bool capped;
+	uint64_t began_ns;    /* when its head came; 0: not yet */
 	int local_error;      /* the disk's */
 	unsigned char *piece; /* the network thread's, until done() */
 	size_t n_piece;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "fill/fill_one.h"
 #include "fill/planner.h"
@@ -41,6 +42,7 @@ static int range_head(struct registry_request *q, const struct registry_object *
 		ret = -EPROTO;
 	host_list_add(r->fill->hosts, obj->host);
 	fill_unlock(f);
+	r->began_ns = clock_mono_ns();
 	return ret;
 }
 
@@ -203,6 +205,14 @@ static void source_failed_locked(struct fill_one *o, const struct range *r, int 
 		fill_one_fail_locked(o, -o->err.code, &o->err, t);
 }
 
+static void note_speed_locked(struct fill_one *o, const struct range *r)
+{
+	uint64_t ns = clock_mono_ns() - r->began_ns;
+
+	if (r->began_ns > 0 && ns > 0)
+		o->bytes_per_s = (r->at - r->start) * 1000 / (ns / 1000000 + 1);
+}
+
 static void range_ended_locked(struct fill_one *o, struct range *r, int code, const struct err *err,
 			       struct todo *t)
 {
@@ -222,6 +232,8 @@ static void range_ended_locked(struct fill_one *o, struct range *r, int code, co
 		code = err_set(&why, EPROTO, "%s: %s: ended early", r->source->name, o->object);
 		err = &why;
 	}
+	if (code == 0)
+		note_speed_locked(o, r);
 	if (code < 0 && !(code == -ECANCELED && r->ask.cancelled))
 		source_failed_locked(o, r, code, err, t);
 	else if (code == 0 && o->source_at < o->n_sources && o->sources[o->source_at] == r->source)
@@ -383,7 +395,7 @@ static int ask_background_locked(struct fill_one *o, struct todo *t)
 		limit = BACKGROUND_CONNECTIONS;
 	while (r > 0 && o->n_ranges < limit) {
 		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map),
-						 o->engine->config.connections);
+						 o->engine->config.connections, o->bytes_per_s);
 
 		r = ask_for_locked(o, o->cursor, o->size, length, t);
 		if (r == 0 && o->cursor > 0)

@@ -1,6 +1,7 @@
 #include "fill/planner.h"
 
 #define LENGTH_MAX (16 * CHUNK_BYTES)
+#define FAST_LENGTH_MAX (64 * CHUNK_BYTES)
 
 static bool is_flying(const struct span *flying, size_t n, uint64_t start, uint64_t end)
 {
@@ -39,13 +40,23 @@ bool planner_next(const struct chunkmap *m, const struct span *flying, size_t n,
 	return true;
 }
 
-uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections)
+static uint64_t length_max(uint64_t bytes_per_s)
+{
+	uint64_t soon = bytes_per_s / 2;
+
+	if (soon < LENGTH_MAX)
+		return LENGTH_MAX;
+	return soon < FAST_LENGTH_MAX ? soon : FAST_LENGTH_MAX;
+}
+
+uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections,
+			uint64_t bytes_per_s)
 {
 	uint64_t length = previous > 0 ? previous * 2 : CHUNK_BYTES;
 	uint64_t share = left / (connections > 0 ? connections : 1);
 
-	if (length > LENGTH_MAX)
-		length = LENGTH_MAX;
+	if (length > length_max(bytes_per_s))
+		length = length_max(bytes_per_s);
 	if (length > share)
 		length = share;
 	return length > CHUNK_BYTES ? length : CHUNK_BYTES;

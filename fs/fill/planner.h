@@ -26,7 +26,12 @@ bool planner_next(const struct chunkmap *m, const struct span *flying, size_t n,
 /*
  * How much to ask for at once: twice as much each time, so that a small need costs little and a
  * long run few round trips, up to a limit, and so that `connections` end at about the same time.
+ * The limit is 16 MiB, or as much as comes in half a second, up to 64: who wants the end of what
+ * has been asked for waits no longer than that.
+ *
+ * @bytes_per_s  of the last range that came whole; 0: none did
  */
-uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections);
+uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections,
+			uint64_t bytes_per_s);
 
 #endif

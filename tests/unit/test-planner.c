@@ -66,11 +66,15 @@ TEST(the_first_gap_is_asked_for)
 
 TEST(requests_grow_and_shrink_towards_the_end)
 {
-	CHECK_EQ(planner_length(0, 1000 * MiB, 4), MiB);
-	CHECK_EQ(planner_length(MiB, 1000 * MiB, 4), 2 * MiB);
-	CHECK_EQ(planner_length(16 * MiB, 1000 * MiB, 4), 16 * MiB);
-	CHECK_EQ(planner_length(16 * MiB, 8 * MiB, 4), 2 * MiB);
-	CHECK_EQ(planner_length(16 * MiB, 10, 4), MiB);
+	CHECK_EQ(planner_length(0, 1000 * MiB, 4, 0), MiB);
+	CHECK_EQ(planner_length(MiB, 1000 * MiB, 4, 0), 2 * MiB);
+	CHECK_EQ(planner_length(16 * MiB, 1000 * MiB, 4, 0), 16 * MiB);
+	CHECK_EQ(planner_length(16 * MiB, 8 * MiB, 4, 0), 2 * MiB);
+	CHECK_EQ(planner_length(16 * MiB, 10, 4, 0), MiB);
+	CHECK_EQ(planner_length(16 * MiB, 1000 * MiB, 4, 5 * MiB), 16 * MiB);
+	CHECK_EQ(planner_length(16 * MiB, 1000 * MiB, 4, 48 * MiB), 24 * MiB);
+	CHECK_EQ(planner_length(64 * MiB, 1000 * MiB, 4, 1000 * MiB), 64 * MiB);
+	CHECK_EQ(planner_length(64 * MiB, 100 * MiB, 4, 1000 * MiB), 25 * MiB);
 }
 
 TEST_MAIN()
