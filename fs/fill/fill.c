@@ -291,6 +291,7 @@ int fill_new(const struct fill_config *c, struct fill **ret, struct err *err)
 		return err_set(err, ENOMEM, "out of memory");
 	init_locks(f);
 	f->source.ops = &source_ops;
+	f->source.whole_first = c->verify == FILL_VERIFY_STRICT;
 	f->config = *c;
 	if (f->config.lookup_ms == 0)
 		f->config.lookup_ms = DEFAULT_LOOKUP_MS;

@@ -1,7 +1,7 @@
 /* Open blobs: passthrough or cached reads of complete ones, reads that wait for the others. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,11 +10,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "mount/private.h"
+#include "mount/remote.h"
+#include "mount/reply_buf.h"
 #include "store/blob.h"
 
 struct blob_handle {
 	struct digest digest;
 	uint32_t node;
+	bool is_known; /* while it is opened; false: a node that is no more */
 	bool pending;
 	bool passthrough;
 	uint64_t opened_ns;
@@ -24,6 +27,15 @@ struct blob_handle {
 static struct blob_handle *handle_of(const struct fuse_file_info *fi)
 {
 	return (struct blob_handle *)(uintptr_t)fi->fh;
+}
+
+static void free_handle(struct blob_handle *h)
+{
+	if (h == NULL)
+		return;
+	if (atomic_load(&h->fd) >= 0)
+		(void)close(atomic_load(&h->fd));
+	free(h);
 }
 
 /* The date of a use, written on a thread of ours: a journal may be busy. */
@@ -55,6 +67,14 @@ static void note_use(struct mount *m, const struct digest *d, int fd)
 	workqueue_add(m->work, &u->work);
 }
 
+/* The store is about to grow. */
+static void note_remote_read(struct mount *m)
+{
+	atomic_fetch_add(&m->n.remote_reads, 1);
+	if (m->grows != NULL)
+		m->grows(m->grows_arg);
+}
+
 static void reply_passthrough(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int id)
 {
 	struct mount *m = mount_of(req);
@@ -65,37 +85,124 @@ static void reply_passthrough(fuse_req_t req, fuse_ino_t ino, struct fuse_file_i
 	if (passthrough_reply_open(m->passthrough, req, fi, id) == 0)
 		return;
 	passthrough_close(m->passthrough, ino);
-	(void)close(atomic_load(&h->fd));
-	free(h);
+	free_handle(h);
+}
+
+static void reply_cached(fuse_req_t req, struct fuse_file_info *fi)
+{
+	atomic_fetch_add(&mount_of(req)->n.opens_cached, 1);
+	if (fuse_reply_open(req, fi) != 0)
+		free_handle(handle_of(fi));
+}
+
+/* The whole blob is behind the handle's descriptor. */
+static void reply_complete(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct blob_handle *h = handle_of(fi);
+	int id = passthrough_open(m->passthrough, ino, atomic_load(&h->fd));
+
+	if (id > 0) {
+		reply_passthrough(req, ino, fi, id);
+		return;
+	}
+	/* e.g. ELOOP: the store lies on a stacked file system */
+	log_debug("blob", "%s: passthrough refused: %s", digest_text(&h->digest).s,
+		  err_describe(-id));
+	reply_cached(req, fi);
+}
+
+/* An open that waits until the blob is here. */
+struct remote_open {
+	struct remote r; /* first: remote_ask() demands it */
+	fuse_ino_t ino;
+	struct fuse_file_info fi;
+};
+
+/* The source's descriptor may be one to write by, which a file system that is made read-only minds.
+ */
+static int for_reading(struct remote *r)
+{
+	char path[64];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", r->wait.fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		fd = r->wait.fd;
+		r->wait.fd = -1;
+	}
+	return fd;
+}
+
+static void answer_open(struct remote *r)
+{
+	struct remote_open *q = (struct remote_open *)(void *)r;
+	struct blob_handle *h = handle_of(&q->fi);
+
+	if (r->result < 0) {
+		free_handle(h);
+		remote_fail(r);
+		return;
+	}
+	atomic_store(&h->fd, for_reading(r));
+	note_use(r->m, &h->digest, atomic_load(&h->fd));
+	reply_complete(r->req, q->ino, &q->fi);
+}
+
+static void start_remote_open(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+	struct remote_open *q = calloc(1, sizeof(*q));
+
+	if (q == NULL) {
+		free_handle(handle_of(fi));
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	q->ino = ino;
+	q->fi = *fi;
+	remote_init(&q->r, req, &handle_of(fi)->digest, answer_open);
+	note_remote_read(q->r.m);
+	remote_ask(&q->r, 0, 1);
+}
+
+/*
+ * Opens that have to wait for a blob, and then go by passthrough as those of complete ones do: when
+ * no byte is to be had before the whole is there, nobody is served sooner by an open at once, only
+ * slower, by the page cache of a node that has to stay cached.
+ */
+static bool opens_wait(struct mount *m)
+{
+	return m->source != NULL && m->source->whole_first && passthrough_enabled(m->passthrough);
+}
+
+static struct blob_handle *new_handle(struct mount *m, fuse_ino_t ino)
+{
+	struct blob_handle *h = calloc(1, sizeof(*h));
+
+	if (h == NULL)
+		return NULL;
+	h->node = (uint32_t)ino;
+	h->opened_ns = clock_mono_ns();
+	atomic_init(&h->fd, -1);
+	h->is_known = blob_table_get(m->blobs, h->node, &h->digest, &h->pending);
+	return h;
 }
 
 void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct blob_handle *h;
-	bool pending;
-	int fd, id;
+	int fd;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
 		fuse_reply_err(req, EROFS); /* blobs are immutable, for root too */
 		return;
 	}
-	h = calloc(1, sizeof(*h));
-	if (h == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	h->node = (uint32_t)ino;
-	h->opened_ns = clock_mono_ns();
-	if (!blob_table_get(m->blobs, h->node, &h->digest, &pending)) {
-		free(h);
-		fuse_reply_err(req, ESTALE);
-		return;
-	}
-	h->pending = pending;
-	fd = blob_open(m->store, &h->digest);
-	if (fd < 0 && !(pending && fd == -ENOENT)) {
-		free(h);
+	h = new_handle(m, ino);
+	fd = h == NULL ? -ENOMEM : h->is_known ? blob_open(m->store, &h->digest) : -ESTALE;
+	if (fd < 0 && !(fd == -ENOENT && h->pending)) {
+		free_handle(h);
 		/* Removed or evicted after its lookup: the kernel looks it up again, and finds what
 		 * there is now. */
 		fuse_reply_err(req, fd == -ENOENT ? ESTALE : errno_for_kernel(fd));
@@ -103,30 +210,20 @@ void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (fd >= 0)
 		note_use(m, &h->digest, fd);
-	atomic_init(&h->fd, fd >= 0 ? fd : -1);
+	atomic_store(&h->fd, fd >= 0 ? fd : -1);
 	fi->fh = (uintptr_t)h;
 	fi->keep_cache = 1; /* what was read once stays right: the name is its digest */
 	fi->noflush = 1;    /* close() has nothing to say */
 	/*
-	 * A pending node is cached for as long as the kernel knows it, even when the blob has
-	 * become complete: one inode must not be open both ways.
+	 * Where opens do not wait a pending node is cached for as long as the kernel knows it, even
+	 * when the blob has become complete: one inode must not be open both ways.
 	 */
-	if (!pending && passthrough_enabled(m->passthrough)) {
-		id = passthrough_open(m->passthrough, ino, fd);
-		if (id > 0) {
-			reply_passthrough(req, ino, fi, id);
-			return;
-		}
-		/* e.g. ELOOP: the store lies on a stacked file system */
-		log_debug("blob", "%s: passthrough refused: %s", digest_text(&h->digest).s,
-			  err_describe(-id));
-	}
-	atomic_fetch_add(&m->n.opens_cached, 1);
-	if (fuse_reply_open(req, fi) != 0) {
-		if (fd >= 0)
-			(void)close(fd);
-		free(h);
-	}
+	if (opens_wait(m) && fd < 0)
+		start_remote_open(req, ino, fi);
+	else if (passthrough_enabled(m->passthrough) && (!h->pending || opens_wait(m)))
+		reply_complete(req, ino, fi);
+	else
+		reply_cached(req, fi);
 }
 
 void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -137,22 +234,21 @@ void blob_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (h->passthrough)
 		passthrough_close(m->passthrough, ino);
-	if (fd >= 0) {
+	if (fd >= 0)
 		note_use(m, &h->digest, fd);
-		(void)close(fd);
-	}
-	free(h);
+	free_handle(h);
 	fuse_reply_err(req, 0);
 }
 
 static void reply_from(fuse_req_t req, int fd, size_t size, uint64_t off)
 {
-	struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
+	void *bytes = reply_buf(size);
+	ssize_t n = bytes != NULL ? fd_pread_full(fd, bytes, size, off) : -ENOMEM;
 
-	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-	v.buf[0].fd = fd;
-	v.buf[0].pos = (off_t)off;
-	fuse_reply_data(req, &v, FUSE_BUF_SPLICE_MOVE);
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_buf(req, bytes, (size_t)n);
 }
 
 /*
@@ -167,106 +263,44 @@ static bool is_spoilt(struct mount *m, uint32_t node)
 	return !blob_table_get(m->blobs, node, &d, &pending);
 }
 
-/* A read that waits for a source. Two owners: the asker until it has asked, and done(). */
+/* A read that waits for a source. */
 struct remote_read {
-	struct blob_wait wait;
-	struct work work;
-	struct mount *m;
-	fuse_req_t req;
-	struct digest digest;
+	struct remote r; /* first: remote_ask() demands it */
 	uint32_t node;
 	size_t size;
 	uint64_t off;
-	pthread_t asker;
-	int result;
-	struct err why;
-	atomic_int refs;
-	atomic_bool interrupted;
 };
 
-static void remote_read_unref(struct remote_read *q)
+static void answer_read(struct remote *r)
 {
-	if (atomic_fetch_sub(&q->refs, 1) == 1)
-		free(q);
-}
+	struct remote_read *q = (struct remote_read *)(void *)r;
 
-static void remote_read_interrupt(fuse_req_t req, void *data)
-{
-	struct remote_read *q = data;
-
-	(void)req;
-	atomic_store(&q->interrupted, true);
-	q->m->source->ops->cancel(q->m->source, &q->wait);
-}
-
-/* On a thread of ours: the source's must not wait for the disk. */
-static void remote_read_finish(struct work *w)
-{
-	struct remote_read *q = list_entry(w, struct remote_read, work);
-
-	if (q->result == 0 && is_spoilt(q->m, q->node))
-		q->result = err_set(&q->why, EBADMSG, "bytes that were read before were wrong");
-	if (q->result == 0) {
-		reply_from(q->req, q->wait.fd, q->size, q->off);
-	} else {
-		if (q->result != -EINTR) {
-			atomic_fetch_add(&q->m->n.remote_errors, 1);
-			log_err("fetch", "%s: %s", digest_text(&q->digest).s,
-				err_text(&q->why, q->result));
-			failed_reads_note(&q->m->failed_reads, q->node, q->off, q->size, q->result);
-		}
-		fuse_reply_err(q->req, errno_for_kernel(q->result));
+	if (r->result == 0 && is_spoilt(r->m, q->node))
+		r->result = err_set(&r->why, EBADMSG, "bytes that were read before were wrong");
+	if (r->result == 0) {
+		reply_from(r->req, r->wait.fd, q->size, q->off);
+		return;
 	}
-	if (q->wait.fd >= 0)
-		(void)close(q->wait.fd);
-	remote_read_unref(q);
-}
-
-static void remote_read_done(struct blob_wait *w, int r, const struct err *err)
-{
-	struct remote_read *q = list_entry(w, struct remote_read, wait);
-
-	/* Waits for an interrupt being delivered, so that it does not meet a freed q. */
-	fuse_req_interrupt_func(q->req, NULL, NULL);
-	q->result = r;
-	if (err != NULL)
-		q->why = *err;
-	q->work.run = remote_read_finish;
-	if (pthread_equal(q->asker, pthread_self()))
-		remote_read_finish(&q->work); /* it was here already */
-	else
-		workqueue_add(q->m->work, &q->work);
+	if (r->result != -EINTR)
+		failed_reads_note(&r->m->failed_reads, q->node, q->off, q->size, r->result);
+	remote_fail(r);
 }
 
 static void start_remote_read(fuse_req_t req, const struct blob_handle *h, size_t size,
 			      uint64_t off)
 {
-	struct mount *m = mount_of(req);
 	struct remote_read *q = calloc(1, sizeof(*q));
 
 	if (q == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	q->m = m;
-	q->req = req;
-	q->digest = h->digest;
 	q->node = h->node;
-	q->asker = pthread_self();
 	q->size = size;
 	q->off = off;
-	q->wait.done = remote_read_done;
-	q->wait.fd = -1;
-	atomic_init(&q->refs, 2);
-	atomic_fetch_add(&m->n.remote_reads, 1);
-	if (m->grows != NULL)
-		m->grows(m->grows_arg);
-	fuse_req_interrupt_func(req, remote_read_interrupt, q);
-	m->source->ops->ensure(m->source, &q->digest, off, size, &q->wait);
-	/* req may be gone from here. An interrupt that came before ensure() knew of q: again. */
-	if (atomic_load(&q->interrupted))
-		m->source->ops->cancel(m->source, &q->wait);
-	remote_read_unref(q);
+	remote_init(&q->r, req, &h->digest, answer_read);
+	note_remote_read(q->r.m);
+	remote_ask(&q->r, off, size);
 }
 
 static void read_remote(fuse_req_t req, const struct blob_handle *h, size_t size, uint64_t off)

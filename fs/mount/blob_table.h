@@ -2,8 +2,9 @@
  * The nodeids of blobs: which digest a nodeid names, and how often the kernel has looked it up.
  *
  * A digest has up to two nodes: one for while it is not complete here (pending; opened in
- * cached mode, never passthrough) and one for the complete blob: the kernel refuses one inode
- * that is open both ways. 40 bytes a node and 4 a bucket, since 100,000 blobs may be known.
+ * cached mode, unless opens wait for the whole blob) and one for the complete blob: the kernel
+ * refuses one inode that is open both ways. 40 bytes a node and 4 a bucket, since 100,000 blobs may
+ * be known.
  *
  *   blob_table_new -> blob_table_ref (+1 lookup) / blob_table_get / blob_table_forget
  *                  -> blob_table_free

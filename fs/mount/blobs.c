@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "mount/blob_dir.h"
 #include "mount/private.h"
+#include "mount/remote.h"
 #include "store/blob.h"
 
 #define PENDING_TTL 1.0 /* seconds: how much of it is here changes */
@@ -82,76 +83,37 @@ static void reply_entry(fuse_req_t req, const struct digest *d, const struct sta
 		blob_table_forget(m->blobs, node, 1); /* interrupted: the kernel has not counted */
 }
 
-/* A lookup that a source answers. Two owners: the asker until it has asked, and done(). */
-struct remote_lookup {
-	struct blob_wait wait;
-	struct mount *m;
-	fuse_req_t req;
-	struct digest digest;
-	atomic_int refs;
-	atomic_bool interrupted;
-};
-
-static void remote_lookup_unref(struct remote_lookup *l)
+static void answer_lookup(struct remote *r)
 {
-	if (atomic_fetch_sub(&l->refs, 1) == 1)
-		free(l);
-}
-
-static void remote_lookup_interrupt(fuse_req_t req, void *data)
-{
-	struct remote_lookup *l = data;
-
-	(void)req;
-	atomic_store(&l->interrupted, true);
-	l->m->source->ops->cancel(l->m->source, &l->wait);
-}
-
-static void remote_lookup_done(struct blob_wait *w, int r, const struct err *err)
-{
-	struct remote_lookup *l = list_entry(w, struct remote_lookup, wait);
 	bool pending = true;
 	struct stat st;
 
-	/* Waits for an interrupt being delivered, so that it does not meet a freed l. */
-	fuse_req_interrupt_func(l->req, NULL, NULL);
-	if (r == 0 && blob_stat(l->m->store, &l->digest, &st) == 0) {
-		complete_attr(&l->digest, &st); /* it came while we asked */
+	if (r->result < 0) {
+		log_debug("lookup", "%s: %s", digest_text(&r->digest).s,
+			  err_text(&r->why, r->result));
+		fuse_reply_err(r->req, errno_for_kernel(r->result));
+		return;
+	}
+	if (blob_stat(r->m->store, &r->digest, &st) == 0) {
+		complete_attr(&r->digest, &st); /* it came while we asked */
 		pending = false;
-	} else if (r == 0) {
-		pending_attr(l->m, &l->digest, &w->info, &st);
-	}
-	if (r == 0) {
-		reply_entry(l->req, &l->digest, &st, pending);
 	} else {
-		log_debug("lookup", "%s: %s", digest_text(&l->digest).s, err_text(err, r));
-		fuse_reply_err(l->req, errno_for_kernel(r));
+		pending_attr(r->m, &r->digest, &r->wait.info, &st);
 	}
-	remote_lookup_unref(l);
+	reply_entry(r->req, &r->digest, &st, pending);
 }
 
 static void start_remote_lookup(fuse_req_t req, const struct digest *d)
 {
-	struct mount *m = mount_of(req);
-	struct remote_lookup *l = calloc(1, sizeof(*l));
+	struct remote *r = calloc(1, sizeof(*r));
 
-	if (l == NULL) {
+	if (r == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	l->m = m;
-	l->req = req;
-	l->digest = *d;
-	l->wait.done = remote_lookup_done;
-	l->wait.fd = -1;
-	atomic_init(&l->refs, 2);
-	atomic_fetch_add(&m->n.lookups_remote, 1);
-	fuse_req_interrupt_func(req, remote_lookup_interrupt, l);
-	m->source->ops->lookup(m->source, d, &l->wait);
-	/* req may be gone from here. An interrupt that came before lookup() knew of l: again. */
-	if (atomic_load(&l->interrupted))
-		m->source->ops->cancel(m->source, &l->wait);
-	remote_lookup_unref(l);
+	remote_init(r, req, d, answer_lookup);
+	atomic_fetch_add(&r->m->n.lookups_remote, 1);
+	remote_ask(r, 0, 0);
 }
 
 void blobs_lookup(fuse_req_t req, const char *name)

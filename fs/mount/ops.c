@@ -6,9 +6,20 @@
 
 #include "base/log.h"
 #include "mount/private.h"
+#include "mount/readahead.h"
 
 #define FIXED_TTL 3600.0 /* seconds: what never changes */
 #define DIR_TTL 1.0
+
+/* The kernel has taken the answer to INIT in. */
+static void answered(void *arg)
+{
+	struct mount *m = arg;
+
+	readahead_raise(m->device);
+	if (m->ready != NULL)
+		m->ready(m->ready_arg);
+}
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -23,7 +34,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_read = m->max_read;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
-	passthrough_expect_init(m->passthrough, m->ready, m->ready_arg);
+	passthrough_expect_init(m->passthrough, answered, m);
 }
 
 static void reply_fixed(fuse_req_t req, fuse_ino_t ino)

@@ -44,6 +44,7 @@ struct mount {
 	struct blob_listener listener; /* of source's */
 	struct watch *watch; /* NULL: deletions from outside are seen after blob_ttl alone */
 	bool mounted, read_only;
+	dev_t device;	       /* of the mount; 0: none */
 	unsigned int max_read; /* of the mount option; 0: none */
 	double blob_ttl;       /* seconds that the kernel may believe in a complete blob */
 	struct stat root;      /* owner and times of what has none of its own */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "mount/printed.h"
 #include "mount/private.h"
+#include "mount/readahead.h"
 
 #define LOOP_THREADS 8	/* read requests; none of them ever blocks for long */
 #define WORK_THREADS 16 /* commits and the like: bounded by what the disk takes at once */
@@ -265,6 +266,7 @@ int mount_attach(struct mount *m, const char *mountpoint, struct err *err)
 	}
 	printed_pass(&printed);
 	m->mounted = true;
+	m->device = readahead_device(mountpoint);
 	r = passthrough_attach(m->passthrough, m->session, fuse_session_fd(m->session));
 	if (r < 0)
 		return err_errno(err, -r, "attach to the FUSE device");

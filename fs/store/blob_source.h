@@ -92,6 +92,7 @@ struct blob_source_ops {
 
 struct blob_source {
 	const struct blob_source_ops *ops;
+	bool whole_first; /* what ensure() gives holds the whole blob, never a part */
 };
 
 #endif

@@ -136,20 +136,32 @@ class Reading:
         self.wrong = self.ended = False
         self.slowest = 0.0
 
-    def read(self, call, at, n, want):
+    def timed(self, call):
+        """What call() returns; None: an error."""
         start = time.monotonic()
         try:
-            data = call()
+            return call()
         except OSError as e:
             self.errno = e.errno
             return None
         finally:
             self.slowest = max(self.slowest, time.monotonic() - start)
+
+    def open(self, path):
+        """Strict waits here, at-eof in the reads."""
+        return self.timed(lambda: os.open(path, os.O_RDONLY))
+
+    def read(self, call, at, n, want):
+        data = self.timed(call)
+        if data is None:
+            return None
         self.wrong = self.wrong or data != want[at:at + len(data)] or len(data) > n
         return data
 
     def in_order(self, path, want):
-        at, fd = 0, os.open(path, os.O_RDONLY)
+        at, fd = 0, self.open(path)
+        if fd is None:
+            return self
         try:
             while True:
                 data = self.read(lambda: os.read(fd, 100000), at, 100000, want)
@@ -165,7 +177,9 @@ class Reading:
     def here_and_there(self, path, want, rng):
         """Up to the first error; the end of the blob comes last."""
         places = [(rng.randrange(len(want)), rng.randrange(1, 50000)) for _ in range(8)]
-        fd = os.open(path, os.O_RDONLY)
+        fd = self.open(path)
+        if fd is None:
+            return self
         try:
             for at, n in places + [(len(want) - 100, 100)]:
                 if self.read(lambda at=at, n=n: os.pread(fd, n, at), at, n, want) is None:

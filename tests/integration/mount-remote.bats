@@ -97,9 +97,21 @@ no_fill() {
 	unmount_fs
 }
 
-@test "a complete blob is passthrough at the next open" {
+@test "strict: who waits for a blob reads it by passthrough, and goes on after kill -9" {
 	require_passthrough
 	fake_mount
+	cached=$(status_of opens_cached)
+	exec 5<"$BLOBS/$LAYER"
+	[ "$(status_of opens_cached)" -eq "$cached" ]
+	poll_until 10 no_fill
+	kill_fs
+	[ "$(sha256sum <&5 | cut -d' ' -f1)" = "$LAYER" ]
+	exec 5<&-
+}
+
+@test "at-eof: a complete blob is passthrough at the next open" {
+	require_passthrough
+	fake_mount --verify at-eof
 	cat "$BLOBS/$LAYER" >/dev/null
 	poll_until 10 no_fill
 	poll_until 10 opens_by_passthrough

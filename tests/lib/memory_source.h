@@ -185,7 +185,7 @@ static inline void memory_cancel(struct blob_source *base, struct blob_wait *w)
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	if (found != NULL)
-		workqueue_add(s->queue, &found->work);
+		memory_answer(&found->work); /* on the canceller's thread, as fill does */
 }
 
 static inline void memory_committed(struct blob_source *base, const struct digest *d)
