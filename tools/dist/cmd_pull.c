@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/size.h"
 #include "cli/cli.h"
 #include "dist/dist.h"
@@ -44,37 +43,17 @@ struct pull {
 	uint64_t n_fetched; /* bytes that were not here before; by __atomic */
 };
 
-static uint64_t time_left(const struct pull *p)
-{
-	uint64_t now = clock_mono_ms();
-
-	if (p->remote->deadline_ms == 0)
-		return 0;
-	return p->remote->deadline_ms > now ? p->remote->deadline_ms - now : 1;
-}
-
-static struct fill_object fill_object(const struct pull *p, const struct descriptor *d)
-{
-	return (struct fill_object){
-		.digest = d->digest,
-		.has_size = d->size > 0,
-		.size = d->size,
-		.source = p->source,
-		.mediatype = d->mediatype[0] != '\0' ? d->mediatype : NULL,
-	};
-}
-
 /* objects_question.have: a manifest, before it is read. */
 static int have_manifest(void *arg, const struct descriptor *d, struct err *err)
 {
 	struct pull *p = arg;
-	struct fill_object o = fill_object(p, d);
+	struct fill_object o = remote_fill_object(d, p->source);
 	bool present = blob_exists(p->store, &d->digest);
 	struct stat st;
 	int r;
 
 	if (!present) {
-		r = fill_get(p->fill, &o, time_left(p), NULL, NULL, err);
+		r = fill_get(p->fill, &o, remote_time_left(p->remote), NULL, NULL, err);
 		if (r < 0)
 			return r;
 		if (blob_stat(p->store, &d->digest, &st) == 0)
@@ -97,7 +76,7 @@ static int fetch_blob(void *arg, const struct descriptor *d, struct transfer *x,
 		      const char **ret_how, struct err *err)
 {
 	struct pull *p = arg;
-	struct fill_object o = fill_object(p, d);
+	struct fill_object o = remote_fill_object(d, p->source);
 	int r;
 
 	*ret_how = "is here";
@@ -106,7 +85,7 @@ static int fetch_blob(void *arg, const struct descriptor *d, struct transfer *x,
 		return 0;
 	}
 	*ret_how = "fetched";
-	r = fill_get(p->fill, &o, time_left(p), on_progress, x, err);
+	r = fill_get(p->fill, &o, remote_time_left(p->remote), on_progress, x, err);
 	if (r == 0)
 		(void)__atomic_add_fetch(&p->n_fetched, d->size, __ATOMIC_RELAXED);
 	return r;

@@ -48,6 +48,26 @@ int remote_option(const struct cli_program *p, struct remote *re, int o)
 	}
 }
 
+uint64_t remote_time_left(const struct remote *re)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (re->deadline_ms == 0)
+		return 0;
+	return re->deadline_ms > now ? re->deadline_ms - now : 1;
+}
+
+struct fill_object remote_fill_object(const struct descriptor *d, const char *source)
+{
+	return (struct fill_object){
+		.digest = d->digest,
+		.has_size = d->size > 0,
+		.size = d->size,
+		.source = source,
+		.mediatype = d->mediatype[0] != '\0' ? d->mediatype : NULL,
+	};
+}
+
 int remote_open(const struct cli_program *p, const struct remote *re, struct registry **ret)
 {
 	struct err err = {0};

@@ -8,6 +8,8 @@
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
+#include "fill/fill.h"
+#include "oci/descriptor.h"
 #include "oci/reference.h"
 #include "registry/client.h"
 
@@ -43,6 +45,12 @@ int remote_init(const struct cli_program *p, struct remote *re);
 
 /* Take option o with optarg, where it is one of REMOTE_OPTIONS. CLI_OK or CLI_FAILED (said). */
 int remote_option(const struct cli_program *p, struct remote *re, int o);
+
+/* Milliseconds until the deadline, 1 when that has passed; 0: there is none. */
+uint64_t remote_time_left(const struct remote *re);
+
+/* What a fill is to fetch, as d tells; source: "host/repository" or NULL, borrowed as d is. */
+struct fill_object remote_fill_object(const struct descriptor *d, const char *source);
 
 /* registry_new() that tells why it failed; returns CLI_OK or CLI_FAILED. */
 int remote_open(const struct cli_program *p, const struct remote *re, struct registry **ret);

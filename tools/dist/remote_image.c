@@ -20,24 +20,9 @@ struct layer_fetch {
 	struct err err;
 };
 
-static uint64_t time_left(const struct remote_image *ri)
-{
-	uint64_t now = clock_mono_ms();
-
-	if (ri->remote->deadline_ms == 0)
-		return 0;
-	return ri->remote->deadline_ms > now ? ri->remote->deadline_ms - now : 1;
-}
-
 static struct fill_object fill_object(const struct remote_image *ri, const struct descriptor *d)
 {
-	return (struct fill_object){
-		.digest = d->digest,
-		.has_size = d->size > 0,
-		.size = d->size,
-		.source = ri->from[0] != '\0' ? ri->from : NULL,
-		.mediatype = d->mediatype[0] != '\0' ? d->mediatype : NULL,
-	};
+	return remote_fill_object(d, ri->from[0] != '\0' ? ri->from : NULL);
 }
 
 static int have(struct remote_image *ri, const struct descriptor *d, struct err *err)
@@ -46,7 +31,7 @@ static int have(struct remote_image *ri, const struct descriptor *d, struct err 
 
 	if (blob_exists(ri->store, &d->digest))
 		return 0;
-	return fill_get(ri->fill, &o, time_left(ri), NULL, NULL, err);
+	return fill_get(ri->fill, &o, remote_time_left(ri->remote), NULL, NULL, err);
 }
 
 /* objects_question.have */
@@ -147,7 +132,7 @@ static int open_fill(struct remote_image *ri, struct err *err)
 	if (r < 0)
 		return r;
 	config.registry = ri->registry;
-	config.read_ms = time_left(ri);
+	config.read_ms = remote_time_left(ri->remote);
 	return fill_new(&config, &ri->fill, err);
 }
 
