@@ -203,7 +203,7 @@ static void stop_following(struct fill_one *o)
 	o->data_fd = -1;
 	o->map = chunkmap_free(o->map);
 	fill_unlock(f);
-	if (followed)
+	if (followed && f->config.verify == FILL_VERIFY_AT_EOF)
 		fill_one_spoil(o);
 }
 
@@ -317,8 +317,12 @@ static void mismatch(struct fill_one *o, int r, const struct err *err)
 	o->wrong = true;
 	o->map = chunkmap_free(o->map);
 	if (seen || f->stopping || o->n_retries == MISMATCHES_MAX) {
+		bool is_heard = fill_one_has_waiters_locked(o);
+
 		fill_one_fail_locked(o, r, &why, &t);
 		todo_unlock_and_run(f, &t);
+		if (!is_heard) /* at-eof: who has read a part of it may have left */
+			log_err("fill", "%s: %s", o->object, why.msg);
 		return;
 	}
 	o->n_retries++;
@@ -373,6 +377,9 @@ static void job_verify(struct fill_one *o)
 	todo_init(&t);
 	r = ingest_commit(o->ingest, &d, &err);
 	if (r < 0) {
+		/* A file that may be open by passthrough, and that the disk may not hold. */
+		if (f->source.whole_first)
+			fill_one_spoil(o);
 		fail(o, r, &err);
 		return;
 	}

@@ -1,7 +1,6 @@
 /* Open blobs: passthrough or cached reads of complete ones, reads that wait for the others. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -106,10 +105,29 @@ static void reply_complete(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 		reply_passthrough(req, ino, fi, id);
 		return;
 	}
+	/* For want of something that another open may find: which must not be open the other way.
+	 */
+	if (id == -ENOMEM || id == -ENFILE || id == -EMFILE || id == -ENOSPC) {
+		free_handle(h);
+		fuse_reply_err(req, -id);
+		return;
+	}
 	/* e.g. ELOOP: the store lies on a stacked file system */
 	log_debug("blob", "%s: passthrough refused: %s", digest_text(&h->digest).s,
 		  err_describe(-id));
 	reply_cached(req, fi);
+}
+
+/*
+ * Whether readers of a pending node may have been given wrong bytes: to be asked when the bytes
+ * are there, since what spoils the node comes before any other bytes.
+ */
+static bool is_spoilt(struct mount *m, uint32_t node)
+{
+	struct digest d;
+	bool pending;
+
+	return !blob_table_get(m->blobs, node, &d, &pending);
 }
 
 /* An open that waits until the blob is here. */
@@ -119,35 +137,25 @@ struct remote_open {
 	struct fuse_file_info fi;
 };
 
-/* The source's descriptor may be one to write by, which a file system that is made read-only minds.
- */
-static int for_reading(struct remote *r)
-{
-	char path[64];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", r->wait.fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		fd = r->wait.fd;
-		r->wait.fd = -1;
-	}
-	return fd;
-}
-
 static void answer_open(struct remote *r)
 {
 	struct remote_open *q = (struct remote_open *)(void *)r;
 	struct blob_handle *h = handle_of(&q->fi);
+	int fd = r->result == 0 ? blob_reopen(r->wait.fd) : -1;
 
+	if (r->result == 0 && fd < 0)
+		r->result = err_errno(&r->why, -fd, "open data");
+	atomic_store(&h->fd, fd >= 0 ? fd : -1);
 	if (r->result < 0) {
 		free_handle(h);
 		remote_fail(r);
-		return;
+	} else if (is_spoilt(r->m, h->node)) {
+		free_handle(h);
+		fuse_reply_err(r->req, ESTALE); /* the kernel looks up what it is now */
+	} else {
+		note_use(r->m, &h->digest, fd);
+		reply_complete(r->req, q->ino, &q->fi);
 	}
-	atomic_store(&h->fd, for_reading(r));
-	note_use(r->m, &h->digest, atomic_load(&h->fd));
-	reply_complete(r->req, q->ino, &q->fi);
 }
 
 static void start_remote_open(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
@@ -251,18 +259,6 @@ static void reply_from(fuse_req_t req, int fd, size_t size, uint64_t off)
 		fuse_reply_buf(req, bytes, (size_t)n);
 }
 
-/*
- * Whether readers of a pending node may have been given wrong bytes: to be asked when the bytes
- * are there, since what spoils the node comes before any other bytes.
- */
-static bool is_spoilt(struct mount *m, uint32_t node)
-{
-	struct digest d;
-	bool pending;
-
-	return !blob_table_get(m->blobs, node, &d, &pending);
-}
-
 /* A read that waits for a source. */
 struct remote_read {
 	struct remote r; /* first: remote_ask() demands it */
@@ -327,7 +323,9 @@ void blob_read_file(fuse_req_t req, size_t size, off_t off, struct fuse_file_inf
 			fd = none;
 		}
 	}
-	if (h->pending && is_spoilt(m, h->node))
+	if (size == 0)
+		fuse_reply_buf(req, NULL, 0);
+	else if (h->pending && is_spoilt(m, h->node))
 		fuse_reply_err(req, EBADMSG);
 	else if (fd >= 0)
 		reply_from(req, fd, size, (uint64_t)off);

@@ -41,6 +41,7 @@ struct mount {
 	struct failed_reads failed_reads;
 	struct ref_tree *refs;
 	struct workqueue *work;
+	struct workqueue *answers;     /* of the source: jobs that wait for nobody but the disk */
 	struct blob_listener listener; /* of source's */
 	struct watch *watch; /* NULL: deletions from outside are seen after blob_ttl alone */
 	bool mounted, read_only;

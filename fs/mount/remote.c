@@ -27,13 +27,17 @@ static void interrupt(fuse_req_t req, void *data)
 	interrupting = NULL;
 }
 
-/* On a thread of ours: the source's must not wait for the disk. */
+/*
+ * On a thread of ours, since the source's must not wait for the disk. Not on one of m->work: those
+ * may all wait for a directory of which the kernel waits for the answer to a lookup.
+ */
 static void finish(struct work *w)
 {
 	struct remote *r = list_entry(w, struct remote, work);
 
 	/* Waits for an interrupt being delivered, so that it does not meet a freed r. */
-	fuse_req_interrupt_func(r->req, NULL, NULL);
+	if (interrupting != r)
+		fuse_req_interrupt_func(r->req, NULL, NULL);
 	r->answer(r);
 	if (r->wait.fd >= 0)
 		(void)close(r->wait.fd);
@@ -52,7 +56,7 @@ static void done(struct blob_wait *w, int result, const struct err *err)
 	if (asking == r && interrupting != r)
 		finish(&r->work); /* it was here already */
 	else
-		workqueue_add(r->m->work, &r->work);
+		workqueue_add(r->m->answers, &r->work);
 }
 
 void remote_fail(struct remote *r)

@@ -7,7 +7,7 @@
  *
  * q is remote's from remote_ask() on, and freed after answer().
  *
- * Threads: answer() runs on the asker's, before remote_ask() returns, or on one of m->work.
+ * Threads: answer() runs on the asker's, before remote_ask() returns, or on one of m->answers.
  */
 #ifndef MOUNT_REMOTE_H
 #define MOUNT_REMOTE_H

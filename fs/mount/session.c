@@ -12,6 +12,7 @@
 
 #define LOOP_THREADS 8	/* read requests; none of them ever blocks for long */
 #define WORK_THREADS 16 /* commits and the like: bounded by what the disk takes at once */
+#define ANSWER_THREADS 8
 #define TTL_WATCHED 3600.0
 #define TTL_UNWATCHED 1.0
 
@@ -186,6 +187,8 @@ static int make_parts(struct mount *m, const struct mount_config *config)
 		r = ref_tree_new(&m->refs);
 	if (r == 0)
 		r = workqueue_new(WORK_THREADS, &m->work);
+	if (r == 0)
+		r = workqueue_new(ANSWER_THREADS, &m->answers);
 	if (r == 0 && fstat(store_root_fd(m->store), &m->root) < 0)
 		r = -errno;
 	if (r == 0 && store_ingest_fd(m->store) >= 0 && fstat(store_ingest_fd(m->store), &st) == 0)
@@ -320,6 +323,7 @@ struct mount *mount_free(struct mount *m)
 		m->source->ops->listen(m->source, NULL);
 	m->watch = watch_free(m->watch);
 	/* Every job replies: the session must be there still. */
+	m->answers = workqueue_free(m->answers);
 	m->work = workqueue_free(m->work);
 	if (m->session != NULL) {
 		if (m->mounted)

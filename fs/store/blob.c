@@ -33,6 +33,21 @@ int blob_open(struct store *s, const struct digest *d)
 	return steal_fd(fd);
 }
 
+int blob_reopen(int fd)
+{
+	char path[64];
+	int own;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	(void)fd_lock_shared(own);
+	return own;
+}
+
 int blob_stat(struct store *s, const struct digest *d, struct stat *ret)
 {
 	char hex[DIGEST_HEX_LEN + 1];

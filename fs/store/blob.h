@@ -23,6 +23,12 @@
  */
 int blob_open(struct store *s, const struct digest *d);
 
+/*
+ * Another descriptor of what fd is open on, as blob_open() gives: of a file that is about to become
+ * a blob, and is open for writing, which nobody has to know. The caller's, or from open(2).
+ */
+int blob_reopen(int fd);
+
 /* Returns 0, or -ENOENT. */
 int blob_stat(struct store *s, const struct digest *d, struct stat *ret);
 

@@ -23,9 +23,13 @@ image_of_five() {
 	BLOBS=$T/mnt/blobs/sha256
 }
 
+list_layers() {
+	mapfile -t LAYER < <(jq -r '.layers[].digest' "$BLOBS/$MANIFEST" | cut -d: -f2)
+}
+
 read_all() {
 	local i
-	mapfile -t LAYER < <(jq -r '.layers[].digest' "$BLOBS/$MANIFEST" | cut -d: -f2)
+	list_layers
 	for i in "${LAYER[@]}"; do
 		[ "$(sha_of "$BLOBS/$i")" = "$i" ]
 	done
@@ -109,8 +113,9 @@ looked() {
 @test "what is open, pinned or was ingested by hand stays" {
 	image_of_five
 	mount_fs --source "$FAKE/team/app" --cache-limit 1 --cache-grace 1h
+	list_layers
+	exec {fd}<"$BLOBS/${LAYER[0]}" # before it is here
 	read_all
-	exec {fd}<"$BLOBS/${LAYER[0]}"
 	setfattr -n user.pinned -v yes "$BLOBS/${LAYER[1]}"
 	[ "$(getfattr --only-values -n user.pinned "$BLOBS/${LAYER[1]}")" = yes ]
 	cp "$BLOBS/${LAYER[2]}" "$MNT/ingest/mine"
