@@ -378,7 +378,7 @@ static void job_verify(struct fill_one *o)
 	r = ingest_commit(o->ingest, &d, &err);
 	if (r < 0) {
 		/* A file that may be open by passthrough, and that the disk may not hold. */
-		if (f->source.whole_first)
+		if (f->config.verify == FILL_VERIFY_STRICT)
 			fill_one_spoil(o);
 		fail(o, r, &err);
 		return;

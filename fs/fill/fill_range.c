@@ -209,7 +209,7 @@ static void note_speed_locked(struct fill_one *o, const struct range *r)
 {
 	uint64_t ns = clock_mono_ns() - r->began_ns;
 
-	if (r->began_ns > 0 && ns > 0)
+	if (r->began_ns > 0)
 		o->bytes_per_s = (r->at - r->start) * 1000 / (ns / 1000000 + 1);
 }
 

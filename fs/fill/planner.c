@@ -54,9 +54,10 @@ uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connectio
 {
 	uint64_t length = previous > 0 ? previous * 2 : CHUNK_BYTES;
 	uint64_t share = left / (connections > 0 ? connections : 1);
+	uint64_t max = length_max(bytes_per_s);
 
-	if (length > length_max(bytes_per_s))
-		length = length_max(bytes_per_s);
+	if (length > max)
+		length = max;
 	if (length > share)
 		length = share;
 	return length > CHUNK_BYTES ? length : CHUNK_BYTES;

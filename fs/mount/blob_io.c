@@ -16,7 +16,6 @@
 struct blob_handle {
 	struct digest digest;
 	uint32_t node;
-	bool is_known; /* while it is opened; false: a node that is no more */
 	bool pending;
 	bool passthrough;
 	uint64_t opened_ns;
@@ -184,31 +183,34 @@ static bool opens_wait(struct mount *m)
 	return m->source != NULL && m->source->whole_first && passthrough_enabled(m->passthrough);
 }
 
-static struct blob_handle *new_handle(struct mount *m, fuse_ino_t ino)
+/* Returns 0, -ENOMEM, or -ESTALE: a node that is no more. */
+static int new_handle(struct mount *m, fuse_ino_t ino, struct blob_handle **ret)
 {
 	struct blob_handle *h = calloc(1, sizeof(*h));
 
+	*ret = h;
 	if (h == NULL)
-		return NULL;
+		return -ENOMEM;
 	h->node = (uint32_t)ino;
 	h->opened_ns = clock_mono_ns();
 	atomic_init(&h->fd, -1);
-	h->is_known = blob_table_get(m->blobs, h->node, &h->digest, &h->pending);
-	return h;
+	return blob_table_get(m->blobs, h->node, &h->digest, &h->pending) ? 0 : -ESTALE;
 }
 
 void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct blob_handle *h;
+	bool waits;
 	int fd;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
 		fuse_reply_err(req, EROFS); /* blobs are immutable, for root too */
 		return;
 	}
-	h = new_handle(m, ino);
-	fd = h == NULL ? -ENOMEM : h->is_known ? blob_open(m->store, &h->digest) : -ESTALE;
+	fd = new_handle(m, ino, &h);
+	if (fd == 0)
+		fd = blob_open(m->store, &h->digest);
 	if (fd < 0 && !(fd == -ENOENT && h->pending)) {
 		free_handle(h);
 		/* Removed or evicted after its lookup: the kernel looks it up again, and finds what
@@ -226,9 +228,10 @@ void blob_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * Where opens do not wait a pending node is cached for as long as the kernel knows it, even
 	 * when the blob has become complete: one inode must not be open both ways.
 	 */
-	if (opens_wait(m) && fd < 0)
+	waits = opens_wait(m);
+	if (waits && fd < 0)
 		start_remote_open(req, ino, fi);
-	else if (passthrough_enabled(m->passthrough) && (!h->pending || opens_wait(m)))
+	else if (passthrough_enabled(m->passthrough) && (!h->pending || waits))
 		reply_complete(req, ino, fi);
 	else
 		reply_cached(req, fi);

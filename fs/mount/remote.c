@@ -53,7 +53,7 @@ static void done(struct blob_wait *w, int result, const struct err *err)
 		r->why = *err;
 	r->work.run = finish;
 	/* libfuse holds a lock of the request while interrupt() runs. */
-	if (asking == r && interrupting != r)
+	if (asking == r)
 		finish(&r->work); /* it was here already */
 	else
 		workqueue_add(r->m->answers, &r->work);

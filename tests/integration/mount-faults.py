@@ -368,7 +368,6 @@ class Table(Mounted):
                 print("%s: %d cases in %.1f s" % (name, len(cases), time.monotonic() - began))
 
 
-
 TOKEN_FAULTS = [
     Case("no token: status 500", one("status", code=500), IO, "/token/main", "status 500"),
     Case("no token: status 403", one("status", code=403), REFUSED, "status 403"),
