@@ -112,6 +112,14 @@ int fd_openat2(int dir_fd, const char *path, int flags, mode_t mode, uint64_t re
 	return r < 0 ? -errno : (int)r;
 }
 
+struct fd_path fd_path(int fd)
+{
+	struct fd_path p;
+
+	(void)snprintf(p.s, sizeof(p.s), "/proc/self/fd/%d", fd);
+	return p;
+}
+
 int fd_read_file(int dir_fd, const char *name, struct buf *b)
 {
 	cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

@@ -32,6 +32,15 @@ int fd_sync_dir(int dir_fd, const char *path);
 int fd_openat2(int dir_fd, const char *path, int flags, mode_t mode, uint64_t resolve);
 
 /*
+ * The name under which a descriptor can be opened anew, also an O_PATH one, or given to a call that
+ * takes names: it means this very file, wherever that is by now. Used in place: fd_path(fd).s
+ */
+struct fd_path {
+	char s[32];
+};
+struct fd_path fd_path(int fd);
+
+/*
  * Read all of a small file into b (bounded by b's limit).
  * -ENOENT when absent, -E2BIG when larger than the limit.
  */

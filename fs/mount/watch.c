@@ -3,13 +3,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "mount/private.h"
 
 struct watch {
@@ -64,13 +64,11 @@ struct watch *watch_new(struct mount *m)
 	cleanup_fd int in_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	cleanup_fd int stop_fd = eventfd(0, EFD_CLOEXEC);
 	sigset_t all, old;
-	char path[64];
 	int r;
 
 	if (w == NULL || in_fd < 0 || stop_fd < 0 || store_blobs_fd(m->store) < 0)
 		return NULL;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", store_blobs_fd(m->store));
-	if (inotify_add_watch(in_fd, path,
+	if (inotify_add_watch(in_fd, fd_path(store_blobs_fd(m->store)).s,
 			      IN_DELETE | IN_MOVED_FROM | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) < 0)
 		return NULL;
 	w->m = m;

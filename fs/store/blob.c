@@ -35,11 +35,8 @@ int blob_open(struct store *s, const struct digest *d)
 
 int blob_reopen(int fd)
 {
-	char path[64];
-	int own;
+	int own = open(fd_path(fd).s, O_RDONLY | O_CLOEXEC);
 
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open(path, O_RDONLY | O_CLOEXEC);
 	if (own < 0)
 		own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (own < 0)

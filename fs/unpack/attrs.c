@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -215,21 +214,20 @@ static int apply_by_path(const struct attrs *a, const struct dir *parent, const 
 			 const struct tar_entry *e, struct err *err)
 {
 	cleanup_fd int fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	char path[40];
-	struct target t = {.fd = -1, .path = path};
+	struct fd_path self = fd_path(fd);
+	struct target t = {.fd = -1, .path = self.s};
 	struct stat st;
 	int r;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, errno, "open");
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	t.type = st.st_mode & S_IFMT;
 	if (parent->has_default_acl && t.type != S_IFLNK)
 		drop_inherited(&t);
 	r = apply_xattrs(a, &t, e, err);
 	if (r < 0 || t.type == S_IFLNK)
 		return r;
-	return chmod(path, e->mode) < 0 ? err_errno(err, errno, "set the mode") : 0;
+	return chmod(self.s, e->mode) < 0 ? err_errno(err, errno, "set the mode") : 0;
 }
 
 int attrs_other(const struct attrs *a, const struct dir *parent, const char *name,

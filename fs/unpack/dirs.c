@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -149,15 +148,13 @@ static int open_up(int parent_fd, const char *name)
 {
 	cleanup_fd int fd =
 		fd_openat2(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, ONE_STEP);
-	char path[40];
 	struct stat st;
 
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0 || st.st_uid != geteuid())
 		return -EACCES;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (chmod(path, (st.st_mode & 07777) | 0700) < 0)
+	if (chmod(fd_path(fd).s, (st.st_mode & 07777) | 0700) < 0)
 		return -errno;
 	return (int)(st.st_mode & 07777);
 }

@@ -166,4 +166,19 @@ TEST(a_path_is_opened_inside_its_root)
 	CHECK_EQ(fd_openat2(fd, "link", O_RDONLY, 0, RESOLVE_NO_SYMLINKS), -ELOOP);
 }
 
+TEST(a_descriptor_s_path_is_that_file_whatever_its_name_means_by_then)
+{
+	cleanup_buf struct buf b;
+	int path_fd;
+	TMP_DIR(t);
+
+	buf_init(&b, 100);
+	CHECK_EQ(fd_write_file(t.fd, "x", "one", 3, 0644), 0);
+	path_fd = openat(t.fd, "x", O_PATH | O_CLOEXEC);
+	CHECK_EQ(fd_write_file(t.fd, "x", "two", 3, 0644), 0);
+	CHECK_EQ(fd_read_file(AT_FDCWD, fd_path(path_fd).s, &b), 0);
+	CHECK_STR(b.data, "one");
+	(void)close(path_fd);
+}
+
 TEST_MAIN()

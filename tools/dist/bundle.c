@@ -22,7 +22,6 @@ static int open_file_in_root(int root_fd, const char *path)
 {
 	cleanup_fd int fd =
 		fd_openat2(root_fd, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-	char self[40];
 	struct stat st;
 	int r;
 
@@ -32,8 +31,7 @@ static int open_file_in_root(int root_fd, const char *path)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -ENOENT;
-	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	r = open(self, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	r = open(fd_path(fd).s, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 	return r < 0 ? -errno : r;
 }
 
