@@ -68,7 +68,7 @@ struct fill_one {
 	struct list ranges;
 	unsigned int n_ranges;
 	uint64_t length;      /* of the last range that was asked for */
-	uint64_t bytes_per_s; /* of the last that came; 0: none did */
+	uint64_t bytes_per_s; /* of the latest that told; 0: none did */
 	uint64_t cursor;      /* where the background goes on */
 	uint64_t hash_saved_at;
 	unsigned int n_retries; /* after a mismatch */
@@ -89,6 +89,7 @@ struct range {
 	uint64_t start, at, end;
 	bool capped;
 	uint64_t began_ns;    /* when its head came; 0: not yet */
+	bool judged;	      /* its speed was looked at */
 	int local_error;      /* the disk's */
 	unsigned char *piece; /* the network thread's, until done() */
 	size_t n_piece;

@@ -117,6 +117,32 @@ static bool is_urgent(const struct range *r)
 	return urgent;
 }
 
+static void note_speed_locked(struct fill_one *o, const struct range *r)
+{
+	uint64_t ns = clock_mono_ns() - r->began_ns, got = r->at + r->n_piece - r->start;
+
+	if (r->began_ns > 0)
+		o->bytes_per_s = got * 1000000 / (ns / 1000 + 1) + 1;
+}
+
+/* The first range, at work for a while: is one connection so fast that a few do? */
+static void judge(struct range *r)
+{
+	struct fill_one *o = r->fill;
+	struct todo t;
+
+	if (r->judged || clock_mono_ns() - r->began_ns < PLANNER_JUDGE_NS)
+		return;
+	r->judged = true;
+	todo_init(&t);
+	fill_lock(o->engine);
+	if (o->bytes_per_s == 0) {
+		note_speed_locked(o, r);
+		fill_one_plan_locked(o, &t);
+	}
+	todo_unlock_and_run(o->engine, &t);
+}
+
 /* In order, for each range on the network thread alone. */
 static int range_data(struct registry_request *q, uint64_t offset, const void *p, size_t n)
 {
@@ -139,6 +165,8 @@ static int range_data(struct registry_request *q, uint64_t offset, const void *p
 	}
 	if (w == 0 && r->n_piece > 0 && is_urgent(r))
 		w = write_piece(r);
+	if (w == 0)
+		judge(r);
 	return w;
 }
 
@@ -203,14 +231,6 @@ static void source_failed_locked(struct fill_one *o, const struct range *r, int 
 	}
 	if (o->source_at >= o->n_sources)
 		fill_one_fail_locked(o, -o->err.code, &o->err, t);
-}
-
-static void note_speed_locked(struct fill_one *o, const struct range *r)
-{
-	uint64_t ns = clock_mono_ns() - r->began_ns;
-
-	if (r->began_ns > 0)
-		o->bytes_per_s = (r->at - r->start) * 1000 / (ns / 1000000 + 1);
 }
 
 static void range_ended_locked(struct fill_one *o, struct range *r, int code, const struct err *err,
@@ -388,14 +408,14 @@ static int ask_urgent_locked(struct fill_one *o, struct todo *t)
 
 static int ask_background_locked(struct fill_one *o, struct todo *t)
 {
-	unsigned int limit = o->engine->config.connections;
+	unsigned int limit = planner_connections(o->engine->config.connections, o->bytes_per_s);
 	int r = 1;
 
 	if (list_empty(&o->waiters) && limit > BACKGROUND_CONNECTIONS)
 		limit = BACKGROUND_CONNECTIONS;
 	while (r > 0 && o->n_ranges < limit) {
-		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map),
-						 o->engine->config.connections, o->bytes_per_s);
+		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map), limit,
+						 o->bytes_per_s);
 
 		r = ask_for_locked(o, o->cursor, o->size, length, t);
 		if (r == 0 && o->cursor > 0)

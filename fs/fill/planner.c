@@ -2,6 +2,8 @@
 
 #define LENGTH_MAX (16 * CHUNK_BYTES)
 #define FAST_LENGTH_MAX (64 * CHUNK_BYTES)
+#define FEW_CONNECTIONS 2
+#define ENOUGH_BYTES_PER_S (CHUNK_BYTES * 1000000000 / PLANNER_JUDGE_NS)
 
 static bool is_flying(const struct span *flying, size_t n, uint64_t start, uint64_t end)
 {
@@ -61,4 +63,11 @@ uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connectio
 	if (length > share)
 		length = share;
 	return length > CHUNK_BYTES ? length : CHUNK_BYTES;
+}
+
+unsigned int planner_connections(unsigned int max, uint64_t bytes_per_s)
+{
+	bool few = bytes_per_s == 0 || bytes_per_s >= ENOUGH_BYTES_PER_S;
+
+	return few && max > FEW_CONNECTIONS ? FEW_CONNECTIONS : max;
 }

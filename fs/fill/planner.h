@@ -29,9 +29,23 @@ bool planner_next(const struct chunkmap *m, const struct span *flying, size_t n,
  * The limit is 16 MiB, or as much as comes in half a second, up to 64: who wants the end of what
  * has been asked for waits no longer than that.
  *
- * @bytes_per_s  of the last range that came whole; 0: none did
+ * @bytes_per_s  of a range, what planner_connections() tells about
  */
 uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections,
 			uint64_t bytes_per_s);
+
+/*
+ * Over how many connections. Many make up for round trips and for what a network gives to each.
+ * Where one brings so much that the machine is the limit, more of them only share that, and what is
+ * read first comes the later for it: two, so that none waits for the other's next request. Two as
+ * well until the first has told.
+ *
+ * @bytes_per_s  of the latest range; 0: nothing is known yet, which it is PLANNER_JUDGE_NS after
+ *               the first byte at the latest
+ */
+unsigned int planner_connections(unsigned int max, uint64_t bytes_per_s);
+
+/* A chunk that has not come by then came over no such connection. */
+#define PLANNER_JUDGE_NS ((uint64_t)8 * 1000000)
 
 #endif

@@ -227,6 +227,19 @@ TEST(a_reader_is_served_while_it_arrives_but_for_the_tail)
 	CHECK(take(&across, SIZE - (64 << 10) - 1, 2));
 }
 
+TEST(slow_connections_are_many)
+{
+	RIG(g, FILL_VERIFY_STRICT, 20000);
+	struct question q;
+
+	describe(g.f, &g.d, GOOD);
+	fake_fault(g.net, GOOD, (struct fake_fault){.delay_us = 1000});
+	ask(&q, g.f, &g.d, 0, 1);
+	CHECK(WAIT(&q));
+	CHECK(take(&q, 0, 1));
+	CHECK(g.net->most_at_once > 2);
+}
+
 TEST(what_a_reader_jumps_to_comes_first)
 {
 	RIG(g, FILL_VERIFY_AT_EOF, 20000);

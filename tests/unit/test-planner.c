@@ -77,4 +77,13 @@ TEST(requests_grow_and_shrink_towards_the_end)
 	CHECK_EQ(planner_length(64 * MiB, 100 * MiB, 4, 1000 * MiB), 25 * MiB);
 }
 
+TEST(few_connections_do_where_one_brings_enough)
+{
+	CHECK_EQ(planner_connections(6, 0), 2);
+	CHECK_EQ(planner_connections(6, 1), 6);
+	CHECK_EQ(planner_connections(6, 90 * MiB), 6);
+	CHECK_EQ(planner_connections(6, 130 * MiB), 2);
+	CHECK_EQ(planner_connections(1, 0), 1);
+}
+
 TEST_MAIN()
