@@ -74,6 +74,14 @@ def drop_caches():
         f.write("3\n")
 
 
+def compact_memory():
+    """Pages of 4 KiB that lie side by side are read a fifth faster than those in pieces. Who caches
+    first after other work gets the pieces: put them together first, for all alike."""
+    drop_caches()
+    with open("/proc/sys/vm/compact_memory", "w") as f:
+        f.write("1\n")
+
+
 def touch_memory(size):
     """Free memory that a virtual machine has given back to its host costs a fault for each page, a
     second per GB, to whoever is next: touch it first, so that nobody pays for it."""
