@@ -224,6 +224,8 @@ static int start_thread(struct registry *r)
 	if (r->multi == NULL)
 		return -ENOMEM;
 	(void)curl_multi_setopt(r->multi, CURLMOPT_MAX_HOST_CONNECTIONS, r->max_connections);
+	/* Streams of one HTTP/2 connection share its window, and what a network gives to one. */
+	(void)curl_multi_setopt(r->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	e = pthread_create(&r->thread, NULL, network, r);

@@ -259,6 +259,19 @@ class Tls(Real):
         super().test_there_and_back()
         self.assertEqual(set(self.versions()), {"2.0"})
 
+    def test_what_is_asked_for_at_once_has_a_connection_each(self):
+        self.skopeo("oci:%s:latest" % self.path("image"), "docker://%s/sk:latest" % self.registry)
+        self.ask(op="resolve", repository="sk", object="latest")
+        layer = max(self.parts, key=lambda d: os.path.getsize(self.blob(d)))
+        a = self.ask(op="blob", repository="sk", object=layer, threads=6, chunk=500000,
+                     length=os.path.getsize(self.blob(layer)))
+        self.assertEqual((a["r"], a["sha256"]), (0, layer), a["error"])
+        self.client.stop()
+        with open(self.path("registry.log"), encoding="utf-8") as f:
+            ports = set(re.findall(r'remoteaddr="127.0.0.1:(\d+)".* http.request.uri=[^ ]*%s[^ ]* '
+                                   r'.*useragent="?contentfs' % layer, f.read()))
+        self.assertGreater(len(ports), 1)
+
 
 if __name__ == "__main__":
     for program in ("docker-registry", "skopeo", "openssl"):
