@@ -56,6 +56,7 @@ static void gather_locked(struct fill_one *o, const struct label *label)
 		add_source(o, source_find_locked(f, label->source[i - 1], NULL));
 	for (size_t i = 0; i < f->n_defaults; i++)
 		add_source(o, f->defaults[i]);
+	fill_one_use_source_locked(o);
 	o->op = REGISTRY_BLOB;
 	if (mediatype_is_manifest(o->mediatype) || mediatype_is_index(o->mediatype))
 		o->op = REGISTRY_MANIFEST;

@@ -88,8 +88,10 @@ struct range {
 	struct source *source;
 	uint64_t start, at, end;
 	bool capped;
-	uint64_t began_ns;    /* when its head came; 0: not yet */
-	bool judged;	      /* its speed was looked at */
+	uint64_t asked_ns;
+	bool judged;	      /* its speed was looked at: */
+	uint64_t judged_ns;   /* when it last was, at first when its head came, */
+	uint64_t judged_at;   /* and up to where */
 	int local_error;      /* the disk's */
 	unsigned char *piece; /* the network thread's, until done() */
 	size_t n_piece;
@@ -109,7 +111,9 @@ void fill_one_spoil(struct fill_one *o);
 /* The job of state `before` has ended: what is next? o may be gone after it. */
 void fill_one_next_locked(struct fill_one *o, enum fill_state before, struct todo *t);
 
-/* fill_range.c: ask for what is missing, as many ranges as may be. */
+/* fill_range.c: another source is asked from now on; what it brings may be known. */
+void fill_one_use_source_locked(struct fill_one *o);
+/* Ask for what is missing, as many ranges as may be. */
 void fill_one_plan_locked(struct fill_one *o, struct todo *t);
 /* Cancel all; capped_only: those that crawl, since somebody waits now. */
 void fill_one_cancel_ranges_locked(struct fill_one *o, bool capped_only, struct todo *t);

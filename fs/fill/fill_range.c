@@ -29,6 +29,29 @@ static void release_range(struct ask *a)
 	free(r);
 }
 
+/* The hash of a chunk that is gone on with covers what is here of it. */
+static int prime(struct range *r)
+{
+	uint64_t in_chunk = r->start % CHUNK_BYTES;
+	cleanup_free void *bytes = NULL;
+	ssize_t n;
+
+	r->xxh3 = XXH3_createState();
+	if (r->xxh3 == NULL)
+		return -ENOMEM;
+	(void)XXH3_64bits_reset(r->xxh3);
+	if (in_chunk == 0)
+		return 0;
+	bytes = malloc(in_chunk);
+	if (bytes == NULL)
+		return -ENOMEM;
+	n = fd_pread_full(r->fill->data_fd, bytes, in_chunk, r->start - in_chunk);
+	if (n < 0 || (uint64_t)n < in_chunk)
+		return n < 0 ? (int)n : -EIO;
+	(void)XXH3_64bits_update(r->xxh3, bytes, in_chunk);
+	return 0;
+}
+
 static int range_head(struct registry_request *q, const struct registry_object *obj)
 {
 	struct range *r = range_of(q);
@@ -42,7 +65,10 @@ static int range_head(struct registry_request *q, const struct registry_object *
 		ret = -EPROTO;
 	host_list_add(r->fill->hosts, obj->host);
 	fill_unlock(f);
-	r->began_ns = clock_mono_ns();
+	r->judged_ns = clock_mono_ns();
+	r->judged_at = r->start;
+	if (ret == 0 && r->fill->map != NULL)
+		ret = r->local_error = prime(r);
 	return ret;
 }
 
@@ -117,30 +143,37 @@ static bool is_urgent(const struct range *r)
 	return urgent;
 }
 
-static void note_speed_locked(struct fill_one *o, const struct range *r)
+static void note_speed_locked(struct range *r, uint64_t bytes, uint64_t ns)
 {
-	uint64_t ns = clock_mono_ns() - r->began_ns, got = r->at + r->n_piece - r->start;
-
-	if (r->began_ns > 0)
-		o->bytes_per_s = got * 1000000 / (ns / 1000 + 1) + 1;
+	if (r->capped)
+		return;
+	r->fill->bytes_per_s = bytes * 1000000 / (ns / 1000 + 1) + 1;
+	r->source->bytes_per_s = r->fill->bytes_per_s;
 }
 
-/* The first range, at work for a while: is one connection so fast that a few do? */
+/*
+ * How fast is one connection, of late? As long as nothing is known the first moments have to tell,
+ * with what they cost to begin; from then on whole windows do, so that a host that has become slow
+ * is not waited for with few.
+ */
 static void judge(struct range *r)
 {
 	struct fill_one *o = r->fill;
+	uint64_t got = r->at + r->n_piece, now = clock_mono_ns(), ns = now - r->judged_ns;
 	struct todo t;
 
-	if (r->judged || clock_mono_ns() - r->began_ns < PLANNER_JUDGE_NS)
+	if (ns < PLANNER_JUDGE_NS || (r->judged && ns < PLANNER_WINDOW_NS))
 		return;
-	r->judged = true;
 	todo_init(&t);
 	fill_lock(o->engine);
-	if (o->bytes_per_s == 0) {
-		note_speed_locked(o, r);
+	if (o->bytes_per_s == 0 || r->judged) {
+		note_speed_locked(r, got - r->judged_at, ns);
 		fill_one_plan_locked(o, &t);
 	}
 	todo_unlock_and_run(o->engine, &t);
+	r->judged = true;
+	r->judged_ns = now;
+	r->judged_at = got;
 }
 
 /* In order, for each range on the network thread alone. */
@@ -206,6 +239,12 @@ static void keep_error(struct fill_one *o, int r, const struct err *err)
 	o->err.code = -r;
 }
 
+void fill_one_use_source_locked(struct fill_one *o)
+{
+	o->bytes_per_s = o->source_at < o->n_sources ? o->sources[o->source_at]->bytes_per_s : 0;
+	o->length = 0;
+}
+
 /*
  * A request has failed for good: go on with the next source. After the last one begin again with
  * the first when something has come since the last time, else give up.
@@ -231,6 +270,8 @@ static void source_failed_locked(struct fill_one *o, const struct range *r, int 
 	}
 	if (o->source_at >= o->n_sources)
 		fill_one_fail_locked(o, -o->err.code, &o->err, t);
+	else
+		fill_one_use_source_locked(o);
 }
 
 static void range_ended_locked(struct fill_one *o, struct range *r, int code, const struct err *err,
@@ -252,8 +293,11 @@ static void range_ended_locked(struct fill_one *o, struct range *r, int code, co
 		code = err_set(&why, EPROTO, "%s: %s: ended early", r->source->name, o->object);
 		err = &why;
 	}
-	if (code == 0)
-		note_speed_locked(o, r);
+	/* With the round trip, unless it is the first, whose connection had to be made. */
+	if (code == 0 && r->at - r->start >= CHUNK_BYTES)
+		note_speed_locked(r, r->at - r->start,
+				  clock_mono_ns() -
+					  (o->bytes_per_s == 0 ? r->judged_ns : r->asked_ns));
 	if (code < 0 && !(code == -ECANCELED && r->ask.cancelled))
 		source_failed_locked(o, r, code, err, t);
 	else if (code == 0 && o->source_at < o->n_sources && o->sources[o->source_at] == r->source)
@@ -284,29 +328,6 @@ static void range_done(struct registry_request *q, int code, const struct regist
 	todo_unlock_and_run(f, &t);
 }
 
-/* The hash of a chunk that is gone on with covers what is here of it. */
-static int prime(struct range *r)
-{
-	uint64_t in_chunk = r->start % CHUNK_BYTES;
-	cleanup_free void *bytes = NULL;
-	ssize_t n;
-
-	r->xxh3 = XXH3_createState();
-	if (r->xxh3 == NULL)
-		return -ENOMEM;
-	(void)XXH3_64bits_reset(r->xxh3);
-	if (in_chunk == 0)
-		return 0;
-	bytes = malloc(in_chunk);
-	if (bytes == NULL)
-		return -ENOMEM;
-	n = fd_pread_full(r->fill->data_fd, bytes, in_chunk, r->start - in_chunk);
-	if (n < 0 || (uint64_t)n < in_chunk)
-		return n < 0 ? (int)n : -EIO;
-	(void)XXH3_64bits_update(r->xxh3, bytes, in_chunk);
-	return 0;
-}
-
 static int start_locked(struct fill_one *o, const struct span *span, struct todo *t)
 {
 	uint64_t cap = o->engine->config.background_bps;
@@ -320,11 +341,10 @@ static int start_locked(struct fill_one *o, const struct span *span, struct todo
 	r->source = o->sources[o->source_at];
 	r->start = r->at = span->start;
 	r->end = span->end;
+	r->asked_ns = clock_mono_ns();
 	r->piece = malloc(PIECE_BYTES);
 	if (r->piece == NULL)
 		e = -ENOMEM;
-	if (e == 0 && o->map != NULL)
-		e = prime(r);
 	if (e < 0) {
 		release_range(&r->ask);
 		return e;
@@ -414,8 +434,8 @@ static int ask_background_locked(struct fill_one *o, struct todo *t)
 	if (list_empty(&o->waiters) && limit > BACKGROUND_CONNECTIONS)
 		limit = BACKGROUND_CONNECTIONS;
 	while (r > 0 && o->n_ranges < limit) {
-		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map), limit,
-						 o->bytes_per_s);
+		uint64_t length = planner_length(o->length, o->size - chunkmap_here(o->map),
+						 o->engine->config.connections, o->bytes_per_s);
 
 		r = ask_for_locked(o, o->cursor, o->size, length, t);
 		if (r == 0 && o->cursor > 0)

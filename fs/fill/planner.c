@@ -51,11 +51,11 @@ static uint64_t length_max(uint64_t bytes_per_s)
 	return soon < FAST_LENGTH_MAX ? soon : FAST_LENGTH_MAX;
 }
 
-uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int connections,
+uint64_t planner_length(uint64_t previous, uint64_t left, unsigned int max_connections,
 			uint64_t bytes_per_s)
 {
 	uint64_t length = previous > 0 ? previous * 2 : CHUNK_BYTES;
-	uint64_t share = left / (connections > 0 ? connections : 1);
+	uint64_t share = left / (max_connections > 0 ? max_connections : 1);
 	uint64_t max = length_max(bytes_per_s);
 
 	if (length > max)

@@ -31,6 +31,7 @@ struct source {
 	struct source *next;
 	char name[REFERENCE_NAME_MAX + 1];
 	struct reference ref;
+	uint64_t bytes_per_s; /* of a connection, of late; 0: not known. Protected by the lock */
 };
 
 /* A request on its way to the registry client. Embedded; freed by the last of its owners. */

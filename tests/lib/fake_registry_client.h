@@ -59,7 +59,7 @@ struct registry {
 	size_t n_hosts;
 	uint64_t requests, stats, bytes; /* GETs, HEADs, bytes of bodies */
 	uint64_t lowest;		 /* offset that was asked for since fake_reset() */
-	unsigned int most_at_once;
+	uint64_t most_at_once;
 };
 
 struct fake_turn {

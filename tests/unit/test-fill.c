@@ -227,17 +227,23 @@ TEST(a_reader_is_served_while_it_arrives_but_for_the_tail)
 	CHECK(take(&across, SIZE - (64 << 10) - 1, 2));
 }
 
-TEST(slow_connections_are_many)
+TEST(connections_are_few_until_one_has_told_that_it_is_slow)
 {
 	RIG(g, FILL_VERIFY_STRICT, 20000);
 	struct question q;
 
 	describe(g.f, &g.d, GOOD);
-	fake_fault(g.net, GOOD, (struct fake_fault){.delay_us = 1000});
+	fake_fault(g.net, GOOD, (struct fake_fault){.stall = true});
 	ask(&q, g.f, &g.d, 0, 1);
+	EVENTUALLY(fake_counter(g.net, &g.net->requests) == 2);
+	CHECK_EQ(fake_counter(g.net, &g.net->most_at_once), 2);
+	/* A piece in 9 ms: told long before the first range ends. */
+	fake_fault(g.net, GOOD, (struct fake_fault){.delay_us = 9000});
+	EVENTUALLY(fake_counter(g.net, &g.net->most_at_once) > 2);
+	CHECK(fake_counter(g.net, &g.net->bytes) < CHUNK_BYTES);
+	fake_fault(g.net, GOOD, (struct fake_fault){.piece = 65536});
 	CHECK(WAIT(&q));
 	CHECK(take(&q, 0, 1));
-	CHECK(g.net->most_at_once > 2);
 }
 
 TEST(what_a_reader_jumps_to_comes_first)
