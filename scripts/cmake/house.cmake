@@ -23,7 +23,7 @@ endif()
 if(SANITIZE)
 	# gcc 12 reports format-truncation in sanitizer builds alone, where it cannot follow sizes.
 	target_compile_options(project_options INTERFACE -fsanitize=${SANITIZE}
-		-fno-sanitize-recover=all -Wno-format-truncation)
+		-fno-sanitize-recover=all $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
 	target_link_options(project_options INTERFACE -fsanitize=${SANITIZE})
 endif()
 if(BUILD_FUZZERS)
