@@ -572,6 +572,14 @@ reboot() {
 
 # ---- endurance ----
 
+# How many descriptors the shim has at rest: one of a client that has ended may be open for a moment.
+least_fds() {
+	for _ in {1..10}; do
+		ls "/proc/$SHIM_PID/fd" | wc -l
+		sleep 0.05
+	done | sort -n | head -1
+}
+
 @test "hundreds of execs leave it as large as it was, each exit told once and in order" {
 	running
 	run_some() {
@@ -582,10 +590,10 @@ reboot() {
 		done
 	}
 	run_some 20
-	fds=$(ls /proc/"$SHIM_PID"/fd | wc -l)
+	fds=$(least_fds)
 	rss=$(awk '/^VmRSS/ { print $2 }' /proc/"$SHIM_PID"/status)
 	run_some "${EXECS:-100}"
-	[ "$(ls /proc/"$SHIM_PID"/fd | wc -l)" = "$fds" ]
+	[ "$(least_fds)" = "$fds" ]
 	after=$(awk '/^VmRSS/ { print $2 }' /proc/"$SHIM_PID"/status)
 	echo "rss $rss kB, then $after kB"
 	# A sanitizer keeps what is freed.
